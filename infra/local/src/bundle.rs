@@ -1,0 +1,181 @@
+//! The functions of the bundle, out of the common crate: what each `main.rs` runs on Lambda runs here in one process.
+//!
+//! Each function has a hub of its own, as each has a process of its own when deployed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use jiff::Timestamp;
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, IntoResponse, Request, Service, service_fn};
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use shared::hub::{Hub, Random, Settings, SettingsError};
+use shared::{api, authorize, provision, webhook};
+
+use crate::Clock;
+use crate::aws::Aws;
+use crate::functions::{Function, FunctionError, Functions, InvocationContext};
+use crate::template::Template;
+
+/// How the bundle runs here, where not as the template says.
+pub struct Surroundings {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Where the gateway is reached.
+    pub public_url: String,
+    /// `cargo local`: changes of configuration apply at once and loopback is exempt from limits by address (contract §7,
+    /// §2). Otherwise as deployed.
+    pub interactive: bool,
+}
+
+/// Makes every function of the bundle.
+///
+/// # Errors
+/// Where the template gives a function too few settings.
+pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) -> Result<Functions, SettingsError> {
+    let sdk = sdk_config(aws);
+    let hub = |name: &str| -> Result<Arc<Hub>, SettingsError> {
+        let environment = template.function(name).map(|function| &function.environment);
+        let settings = Settings::from_env(|variable| {
+            local_setting(variable, surroundings).or_else(|| environment?.get(variable).cloned())
+        })?;
+        let clock = Arc::clone(&surroundings.clock);
+        let now = Arc::new(move || timestamp(clock()));
+        Ok(Arc::new(Hub::new(settings, &sdk, now, Arc::clone(&surroundings.random))))
+    };
+    let mut functions = Functions::default();
+    let webhooks = [
+        ("webhook-sarah-ai", Some("sarah_ai")),
+        ("webhook-payment-processor", Some("payment_processor")),
+        ("webhook-stripe", Some("stripe")),
+        ("webhook-github", Some("github")),
+        ("webhook-external-crm", Some("external_crm")),
+        ("webhook-custom", None),
+    ];
+    for (name, only) in webhooks {
+        let hub = hub(name)?;
+        functions = functions.with(
+            name,
+            http(move |request| {
+                let hub = Arc::clone(&hub);
+                async move { webhook::handle(&hub, only, request).await }
+            }),
+        );
+    }
+    let (api_hub, authorizer_hub, provision_hub) =
+        (hub("management-api")?, hub("authorize-api-key")?, hub("provision-tenant")?);
+    Ok(functions
+        .with(
+            "management-api",
+            http(move |request| {
+                let hub = Arc::clone(&api_hub);
+                async move { api::handle(&hub, request).await }
+            }),
+        )
+        .with(
+            "authorize-api-key",
+            direct(move |event| {
+                let hub = Arc::clone(&authorizer_hub);
+                async move { authorize::handle(&hub, event).await.map_err(Diagnostic::from) }
+            }),
+        )
+        .with(
+            "provision-tenant",
+            direct(move |event| {
+                let hub = Arc::clone(&provision_hub);
+                async move { provision::handle(&hub, event).await }
+            }),
+        ))
+}
+
+/// What `cargo local` sets differently from the template.
+fn local_setting(variable: &str, surroundings: &Surroundings) -> Option<String> {
+    let interactive = |value: &str| surroundings.interactive.then(|| value.to_owned());
+    match variable {
+        "PUBLIC_URL" => Some(surroundings.public_url.clone()),
+        "CONFIG_TTL_SECONDS" | "SECRETS_TTL_SECONDS" => interactive("0"),
+        "LOOPBACK_EXEMPT" => interactive("true"),
+        _ => None,
+    }
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or_default()
+}
+
+/// The configuration of SDK clients that talk to the embedded services, with the retries of the deployed functions.
+#[must_use]
+pub fn sdk_config(aws: &Aws) -> SdkConfig {
+    let parts = aws.sdk_parts();
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(parts.region))
+        .endpoint_url(parts.endpoint_url)
+        .credentials_provider(SharedCredentialsProvider::new(parts.credentials))
+        .http_client(parts.http_client)
+        .retry_config(shared::hub::retries())
+        .timeout_config(shared::hub::timeouts())
+        .build()
+}
+
+/// A function that API Gateway calls, through the same conversion as on Lambda.
+fn http<F, A, R>(handler: F) -> Function
+where
+    F: Fn(Request) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Result<R, std::convert::Infallible>> + Send + 'static,
+    R: IntoResponse + Send + Sync + 'static,
+{
+    Arc::new(move |event, context| {
+        let mut adapter = Adapter::from(service_fn(handler.clone()));
+        Box::pin(async move {
+            let request: LambdaRequest = read(event)?;
+            let answer = adapter.call(LambdaEvent::new(request, lambda_context(&context))).await;
+            write(&answer.map_err(|never| match never {})?)
+        })
+    })
+}
+
+/// A function that is invoked with its own kind of event.
+fn direct<F, A, E, R>(handler: F) -> Function
+where
+    F: Fn(LambdaEvent<E>) -> A + Send + Sync + 'static,
+    A: Future<Output = Result<R, Diagnostic>> + Send + 'static,
+    E: DeserializeOwned + Send + 'static,
+    R: Serialize,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |event, context| {
+        let handler = Arc::clone(&handler);
+        Box::pin(async move {
+            let answer = handler(LambdaEvent::new(read(event)?, lambda_context(&context))).await;
+            write(
+                &answer
+                    .map_err(|error| FunctionError { error_type: error.error_type, message: error.error_message })?,
+            )
+        })
+    })
+}
+
+fn lambda_context(context: &InvocationContext) -> Context {
+    let mut lambda = Context::default();
+    lambda.request_id.clone_from(&context.request_id);
+    lambda.invoked_function_arn.clone_from(&context.invoked_function_arn);
+    lambda.deadline = context.deadline_ms;
+    lambda
+}
+
+fn read<E: DeserializeOwned>(event: Value) -> Result<E, FunctionError> {
+    serde_json::from_value(event)
+        .map_err(|error| FunctionError { error_type: "InvalidEvent".into(), message: error.to_string() })
+}
+
+fn write(answer: &impl Serialize) -> Result<Value, FunctionError> {
+    serde_json::to_value(answer)
+        .map_err(|error| FunctionError { error_type: "InvalidAnswer".into(), message: error.to_string() })
+}

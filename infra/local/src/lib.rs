@@ -1,0 +1,30 @@
+//! `cargo local`: the whole bundle in one process.
+//!
+//! [`Hub`] is all of it, started:
+//!
+//! * [`template`] reads what `infra/template.yaml` deploys.
+//! * [`gateway`] takes HTTP requests and calls functions.
+//! * [`triggers`] call functions for what is in queues, and on schedules.
+//! * [`lambda`] runs the [`functions`].
+//! * [`aws`] is what the functions use: tables, queues and secrets, embedded.
+
+pub mod aws;
+pub mod bundle;
+pub mod functions;
+pub mod gateway;
+mod hub;
+mod ids;
+pub mod lambda;
+pub mod options;
+pub mod template;
+#[cfg(test)]
+mod testing;
+pub mod triggers;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+pub use hub::{Hub, StartError};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;

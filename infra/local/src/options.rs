@@ -1,0 +1,147 @@
+//! The command line of `cargo local`.
+
+use std::path::PathBuf;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Serves the whole integration hub on this machine.
+
+Usage: cargo local [OPTIONS]
+
+  --port <PORT>       Port of the HTTP API and of Lambda's Invoke API [9000]
+  --aws-port <PORT>   Port of DynamoDB, SQS and Secrets Manager [9001]
+  --data-dir <PATH>   Folder that keeps tables, queues and secrets [.local]
+  --ephemeral         Keep nothing: all data is in memory
+  --demo              Make a demo tenant and send it every sample event
+  --help              Print this
+";
+
+/// What to serve, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The port of the HTTP API; 0 takes any that is free.
+    pub port: u16,
+    /// The port of the AWS services; 0 takes any that is free.
+    pub aws_port: u16,
+    /// Where data is kept; `None` keeps it in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Whether to make a demo tenant.
+    pub demo: bool,
+}
+
+/// What the command line asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Print [`HELP`].
+    Help,
+    /// Serve.
+    Serve(Options),
+}
+
+/// Why a command line can't be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// There is no such option.
+    #[error("There is no option {0}. See `cargo local --help`.")]
+    Unknown(String),
+    /// The option has no value.
+    #[error("{0} needs a value. See `cargo local --help`.")]
+    MissingValue(String),
+    /// The option takes no value, but has one.
+    #[error("{0} takes no value. See `cargo local --help`.")]
+    UnwantedValue(String),
+    /// The value is no port.
+    #[error("{option} needs a number from 0 to 65535, not {value:?}.")]
+    Port {
+        /// The option.
+        option: String,
+        /// What it was given.
+        value: String,
+    },
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { port: 9000, aws_port: 9001, data_dir: Some(PathBuf::from(".local")), demo: false }
+    }
+}
+
+impl Command {
+    /// Reads the arguments, without the program's name. `--option value` and `--option=value` are the same; of
+    /// options that exclude each other, the last one counts.
+    ///
+    /// # Errors
+    /// Names the first argument that can't be understood.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, OptionError> {
+        let mut arguments = arguments.into_iter();
+        let mut options = Options::default();
+        while let Some(argument) = arguments.next() {
+            let (option, value) = match argument.split_once('=') {
+                Some((option, value)) => (option, Some(value.to_owned())),
+                None => (argument.as_str(), None),
+            };
+            match option {
+                "--help" | "-h" => return Ok(Self::Help),
+                "--ephemeral" | "--demo" if value.is_some() => {
+                    return Err(OptionError::UnwantedValue(option.to_owned()));
+                }
+                "--ephemeral" => options.data_dir = None,
+                "--demo" => options.demo = true,
+                "--port" | "--aws-port" | "--data-dir" => {
+                    let value = value.or_else(|| arguments.next()).filter(|value| !value.is_empty());
+                    let value = value.ok_or_else(|| OptionError::MissingValue(option.to_owned()))?;
+                    match option {
+                        "--port" => options.port = port(option, value)?,
+                        "--aws-port" => options.aws_port = port(option, value)?,
+                        _ => options.data_dir = Some(value.into()),
+                    }
+                }
+                _ => return Err(OptionError::Unknown(option.to_owned())),
+            }
+        }
+        Ok(Self::Serve(options))
+    }
+}
+
+fn port(option: &str, value: String) -> Result<u16, OptionError> {
+    value.parse().map_err(|_| OptionError::Port { option: option.to_owned(), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, OptionError> {
+        Command::parse(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn options_are_understood() {
+        let default = Options::default();
+        let table = [
+            ("", default.clone()),
+            ("--port 1 --aws-port=2", Options { port: 1, aws_port: 2, ..default.clone() }),
+            ("--data-dir a/b --demo", Options { data_dir: Some("a/b".into()), demo: true, ..default.clone() }),
+            ("--ephemeral", Options { data_dir: None, ..default }),
+        ];
+        for (line, options) in table {
+            assert_eq!(parse(line), Ok(Command::Serve(options)), "{line}");
+        }
+        assert_eq!(parse("--port 1 --help"), Ok(Command::Help));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        let table = [
+            ("--prot 1", "There is no option --prot. See `cargo local --help`."),
+            ("9000", "There is no option 9000. See `cargo local --help`."),
+            ("--port", "--port needs a value. See `cargo local --help`."),
+            ("--data-dir=", "--data-dir needs a value. See `cargo local --help`."),
+            ("--demo=yes", "--demo takes no value. See `cargo local --help`."),
+            ("--port 65536", "--port needs a number from 0 to 65535, not \"65536\"."),
+        ];
+        for (line, expected) in table {
+            assert_eq!(parse(line).unwrap_err().to_string(), expected, "{line}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Tests of reading templates.
+
+use std::sync::Arc;
+
+use super::*;
+
+const URL: &str = "http://127.0.0.1:9001";
+
+fn parse(resources: &str) -> Result<Template, TemplateError> {
+    Template::parse(&format!("Resources:\n{resources}"), URL)
+}
+
+fn function(events: &str) -> String {
+    format!(
+        "  F: {{Type: AWS::Serverless::Function, Metadata: {{BuildProperties: {{Binary: f}}}}, \
+         Properties: {{Events: {{E: {events}}}}}}}"
+    )
+}
+
+#[test]
+fn the_bundled_template_is_read() {
+    let template = Template::bundled(URL).unwrap();
+    let stripe = template.function("webhook-stripe").unwrap();
+    assert_eq!(stripe.timeout, Duration::from_secs(29));
+    let environment: Vec<_> = stripe.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        environment,
+        [
+            ("RETRY_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-RetryQueue"),
+            ("SECRETS_PREFIX", "smrt/local/tenant/"),
+            ("STAGE", "local"),
+            ("TABLE_NAME", "smrt-local-HubTable"),
+        ]
+    );
+    let authorizer =
+        Authorizer { function: "authorize-api-key".to_owned(), identity_headers: vec!["authorization".to_owned()] };
+    assert_eq!(template.authorizers, BTreeMap::from([("ApiKey".to_owned(), authorizer)]));
+    let routes: BTreeSet<_> = template
+        .routes
+        .iter()
+        .map(|route| format!("{} {} {} {:?}", route.method, route.path, route.function, route.authorizer))
+        .collect();
+    assert!(routes.contains("POST /webhooks/{tenant_id}/{system_id} webhook-custom None"), "{routes:?}");
+    assert!(routes.contains("ANY /v1/{proxy+} management-api Some(\"ApiKey\")"), "{routes:?}");
+    assert_eq!(template.tables[0].ttl_attribute.as_deref(), Some("ttl"));
+    let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryDeadLetters","maxReceiveCount":5}"#;
+    let queue = template.queues.iter().find(|queue| queue.name == "smrt-local-RetryQueue").unwrap();
+    assert_eq!(queue.attributes["RedrivePolicy"], policy);
+}
+
+#[test]
+fn queues_and_schedules_become_triggers() {
+    let queue = "  Q: {Type: AWS::SQS::Queue}\n";
+    let event = "{Type: SQS, Properties: {Queue: !GetAtt Q.Arn, BatchSize: 5, MaximumBatchingWindowInSeconds: 3, \
+                 FunctionResponseTypes: [ReportBatchItemFailures]}}";
+    let template = parse(&format!("{queue}{}", function(event))).unwrap();
+    let expected = QueueTrigger {
+        function: "f".to_owned(),
+        queue: "smrt-local-Q".to_owned(),
+        batch_size: 5,
+        batching_window: Duration::from_secs(3),
+        reports_failures: true,
+    };
+    assert_eq!(template.queue_triggers, [expected]);
+
+    for (expression, seconds) in [
+        ("rate(1 minute)", Some(60)),
+        ("rate(5 minutes)", Some(300)),
+        ("rate(2 hours)", Some(7200)),
+        ("rate(1 day)", Some(86_400)),
+        ("rate(0 minutes)", None),
+        ("rate(99999999999999999999 days)", None),
+        ("rate(18446744073709551615 days)", None),
+        ("cron(0 12 * * ? *)", None),
+    ] {
+        let event =
+            format!("{{Type: ScheduleV2, Properties: {{ScheduleExpression: {expression}, Input: '{{\"a\":1}}'}}}}");
+        let schedules = parse(&function(&event)).map(|template| template.schedules);
+        let interval = schedules.as_ref().ok().map(|schedules| schedules[0].interval.as_secs());
+        assert_eq!(interval, seconds, "{expression}: {schedules:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_named() {
+    let table = [
+        ("  B: {Type: AWS::S3::Bucket}", "Resources.B in the template: `cargo local` can't serve AWS::S3::Bucket."),
+        ("  B: {Type: AWS::SQS::Queue, Condition: C}", "a resource with a Condition"),
+        ("  F: {Type: AWS::Serverless::Function}", "it has no Metadata.BuildProperties.Binary"),
+        ("  Q: {Properties: {}}", "Resources.Q in the template: it has no Type"),
+        ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Nothing}}", "nothing is known as Nothing"),
+        ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Select [0, a]}}", "this use of Fn::Select"),
+        ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${A'}}", "a ${ has no end"),
+        ("  A: {Type: AWS::Serverless::HttpApi, Properties: {CorsConfiguration: true}}", "a CorsConfiguration"),
+    ];
+    for (resources, expected) in table {
+        let error = parse(resources).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let events = [
+        ("{Type: S3}", "Resources.F.Events.E in the template: `cargo local` can't serve an event of type S3."),
+        ("{Type: SQS, Properties: {Queue: a, FilterCriteria: {}}}", "unknown field `FilterCriteria`"),
+        ("{Type: HttpApi, Properties: {Path: /a, Method: GET}}", "missing field `ApiId`"),
+        ("{Type: ScheduleV2, Properties: {ScheduleExpression: cron(0 12 * * ? *)}}", "the schedule cron(0 12 * * ? *)"),
+    ];
+    for (event, expected) in events {
+        let error = parse(&function(event)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    assert!(matches!(Template::parse(": [", URL), Err(TemplateError::Yaml(_))));
+}
+
+#[test]
+fn references_are_filled_in() {
+    let text = "
+Parameters: {Stage: {Type: String}, Days: {Type: Number, Default: 3}}
+Globals: {Function: {Timeout: 7, Environment: {Variables: {A: !Ref Days, B: shared}}}}
+Resources:
+  T: {Type: AWS::DynamoDB::Table}
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildProperties: {Binary: f}}
+    Properties:
+      Environment:
+        Variables: {B: own, C: !Sub '${Stage}-${AWS::Region}-${!x}', D: {Ref: T}, E: !GetAtt T.Arn, F: {Fn::GetAtt: [T, Arn]}}
+";
+    let template = Template::parse(text, URL).unwrap();
+    let f = template.function("f").unwrap();
+    assert_eq!(f.timeout, Duration::from_secs(7));
+    let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/smrt-local-T";
+    let values: Vec<_> = f.environment.values().map(String::as_str).collect();
+    assert_eq!(values, ["3", "own", "local-us-east-1-${x}", "smrt-local-T", arn, arn]);
+}
+
+#[test]
+fn both_sides_must_have_the_same_functions() {
+    let template = parse(&function("{Type: SQS, Properties: {Queue: q}}")).unwrap();
+    let functions = |names: &[&str]| {
+        names.iter().fold(Functions::default(), |functions, name| {
+            functions.with(name, Arc::new(|event, _| Box::pin(async { Ok(event) })))
+        })
+    };
+    assert_eq!(template.check(&functions(&["f"])), Ok(()));
+    let differ = template.check(&functions(&["g", "h"])).unwrap_err();
+    assert_eq!(
+        differ.to_string(),
+        "The template and this binary have different functions. Only in infra/template.yaml: f. Only in the binary: g, h."
+    );
+}

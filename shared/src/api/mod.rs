@@ -1,0 +1,277 @@
+//! The management API (contract §7): parse, check, call, answer. So far its reading routes and the mapping preview.
+
+mod cursor;
+mod views;
+
+use std::{collections::BTreeMap, convert::Infallible};
+
+use http::{Method, Response, StatusCode};
+use jiff::Timestamp;
+use lambda_http::{Body, Request, RequestExt, request::RequestContext};
+use serde_json::{Value, json};
+
+use crate::{
+    hub::Hub,
+    ids::{SystemId, TenantId},
+    integration::{FieldError, Tenant, success_outcomes},
+    json as bounded_json,
+    keys::Scope,
+    mapping,
+    phone::{E164, Region},
+    problem::{Problem, json_response},
+    process::{KeptEvent, Kind, Status, inbound_key, inbound_list, interactions_list, phone_key, record_id, record_of},
+    registry::tenant_key,
+    store::{Item, Key, StoreError},
+    tenant::TenantContext,
+    time::millis_text,
+};
+
+/// Records on a page: at most, and where the caller doesn't say.
+const LIMIT_MAX: i32 = 100;
+const LIMIT_DEFAULT: i32 = 50;
+/// Contract §2 and issue 6: larger bodies are refused.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Answers one call of the API.
+///
+/// # Errors
+/// None: every outcome is an answer.
+pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infallible> {
+    let path = request.raw_http_path().to_owned();
+    let answer = route(hub, &request, &path).await;
+    let status = answer.as_ref().map_or_else(|p| p.status, |_| StatusCode::OK);
+    let caller = authenticated(&request).map(|c| c.0.tenant().to_string()).unwrap_or_default();
+    let route: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).take(2).collect();
+    tracing::info!(tenant = caller, method = %request.method(), route = route.join("/"), status = status.as_u16(), "api");
+    Ok(match answer {
+        Ok(body) => json_response(StatusCode::OK, &body),
+        Err(problem) => problem.into_response(),
+    })
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "the API couldn't answer");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the data can't be read for the moment; try again")
+            .retry_after(5)
+    }
+}
+
+fn not_found(what: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+}
+
+fn invalid(field: &str, message: impl Into<String>) -> Problem {
+    let errors = vec![FieldError::new(field, message)];
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "the request is not valid; see `errors`")
+        .with_errors(errors)
+}
+
+/// The caller as the authorizer found it, and its scopes. Only this makes an API caller's [`TenantContext`].
+fn authenticated(request: &Request) -> Option<(TenantContext, String)> {
+    let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else { return None };
+    let fields = &context.authorizer.as_ref()?.fields;
+    let field = |name: &str| fields.get(name)?.as_str().map(str::to_owned);
+    let tenant = TenantId::parse(&field("tenant_id")?).ok()?;
+    Some((TenantContext::authenticated(tenant), field("scopes").unwrap_or_default()))
+}
+
+async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Problem> {
+    let (context, scopes) = authenticated(request).ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_api_key",
+            "send a valid API key as `Authorization: Bearer <key>`",
+        )
+    })?;
+    let tail = path.split_once("/v1/").map(|(_, tail)| tail).unwrap_or_default();
+    let segments: Vec<String> = tail.split('/').map(decoded).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if !scopes.split(' ').any(|scope| scope == Scope::Read.as_str()) {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", "the key lacks the scope `read`"));
+    }
+    let call = Reading { hub, context: &context, request };
+    match (request.method(), segments.as_slice()) {
+        (&Method::GET, ["phone-numbers", number]) => call.phone_number(number).await,
+        (&Method::GET, ["phone-numbers", number, "interactions"]) => call.interactions(number).await,
+        (&Method::GET, ["interactions", id]) => call.record(Kind::Interaction, id).await,
+        (&Method::GET, ["contacts", id]) => call.record(Kind::Contact, id).await,
+        (&Method::GET, ["companies", id]) => call.record(Kind::Company, id).await,
+        (&Method::GET, ["merchants", id]) => call.merchant(id).await,
+        (&Method::GET, ["inbound-events"]) => call.inbound_events().await,
+        (&Method::GET, ["inbound-events", id]) => call.inbound_event(id).await,
+        (&Method::POST, ["mappings", "preview"]) => preview(request.body()),
+        (
+            _,
+            ["phone-numbers", _] | ["phone-numbers", _, "interactions"] | ["inbound-events"] | ["mappings", "preview"],
+        )
+        | (_, ["interactions" | "contacts" | "companies" | "merchants" | "inbound-events", _]) => Err(Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this address doesn't take this method",
+        )),
+        _ => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_route",
+            "there is nothing at this address; see the README for the routes",
+        )),
+    }
+}
+
+/// Percent-decodes one segment of a path. In a path `+` is a plus sign.
+fn decoded(segment: &str) -> String {
+    let plain = segment.replace('+', "%2B");
+    form_urlencoded::parse(plain.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
+}
+
+/// One reading call.
+struct Reading<'a> {
+    hub: &'a Hub,
+    context: &'a TenantContext,
+    request: &'a Request,
+}
+
+impl Reading<'_> {
+    fn tenant(&self) -> &TenantId {
+        self.context.tenant()
+    }
+
+    fn query(&self, name: &str) -> Option<String> {
+        self.request.query_string_parameters_ref()?.first(name).map(str::to_owned)
+    }
+
+    /// Refuses query parameters that the route doesn't know.
+    fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        let given = self.request.query_string_parameters();
+        match given.iter().find(|(name, _)| !known.contains(name)) {
+            Some((name, _)) => {
+                Err(invalid(name, format!("is not a parameter of this route; it takes {}", known.join(", "))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn limit(&self) -> Result<i32, Problem> {
+        let Some(text) = self.query("limit") else { return Ok(LIMIT_DEFAULT) };
+        let limit = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
+        limit.ok_or_else(|| invalid("limit", format!("must be a whole number from 1 to {LIMIT_MAX}")))
+    }
+
+    fn after(&self) -> Result<Option<(String, Key)>, Problem> {
+        let Some(text) = self.query("cursor") else { return Ok(None) };
+        let cursor = cursor::decode(&text, self.tenant());
+        cursor.map(Some).ok_or_else(|| invalid("cursor", "is not a cursor that this API gave; begin again without one"))
+    }
+
+    async fn phone_number(&self, number: &str) -> Result<Value, Problem> {
+        let phone = e164(number)?;
+        let keys = [&phone_key(self.tenant(), &phone), &tenant_key(self.tenant())];
+        let [item, tenant] = self.hub.store.get_all(keys).await?;
+        let item = item.ok_or_else(|| not_found("phone number"))?;
+        let tenant: Option<Tenant> = tenant.and_then(|t| serde_json::from_str(t.get_text("doc")?).ok());
+        Ok(views::phone_number(&phone, &item, &tenant.map_or_else(success_outcomes, |t| t.success_outcomes)))
+    }
+
+    async fn interactions(&self, number: &str) -> Result<Value, Problem> {
+        self.only(&["limit", "cursor"])?;
+        let list = interactions_list(self.tenant(), &e164(number)?);
+        self.page(&list, "", &[], |item| views::record(Kind::Interaction, item)).await
+    }
+
+    async fn record(&self, kind: Kind, id: &str) -> Result<Value, Problem> {
+        let item = self.hub.store.get(&Key::of(self.tenant(), kind.name(), id)).await?;
+        let view = item
+            .filter(|item| record_of(item).is_some_and(|r| !r.is_deleted()))
+            .and_then(|item| views::record(kind, &item));
+        view.ok_or_else(|| not_found(kind.id_name().trim_end_matches("_id")))
+    }
+
+    /// By our id, or by the id that the payment processor or Stripe gave.
+    async fn merchant(&self, id: &str) -> Result<Value, Problem> {
+        let key = |id: String| Key::of(self.tenant(), Kind::Merchant.name(), id);
+        let of = |system: &str| {
+            SystemId::parse(system).map(|s| record_id(Kind::Merchant, self.tenant(), &s, id)).unwrap_or_default()
+        };
+        let keys = [key(id.to_owned()), key(of("payment_processor")), key(of("stripe"))];
+        let [own, processor, stripe] = self.hub.store.get_all([&keys[0], &keys[1], &keys[2]]).await?;
+        let item = own.or(processor).or(stripe).ok_or_else(|| not_found("merchant"))?;
+        views::record(Kind::Merchant, &item).ok_or_else(|| not_found("merchant"))
+    }
+
+    async fn inbound_events(&self) -> Result<Value, Problem> {
+        self.only(&["system_id", "status", "since", "limit", "cursor"])?;
+        let (system, status, since) = (self.query("system_id"), self.query("status"), self.query("since"));
+        if let Some(status) = &status
+            && Status::parse(status).is_none()
+        {
+            return Err(invalid("status", "must be processed, duplicate, queued, failed or ignored"));
+        }
+        let since: Option<Timestamp> = match since {
+            Some(text) => {
+                Some(text.parse().map_err(|_| invalid("since", "must be a time such as 2026-01-31T12:00:00Z"))?)
+            }
+            None => None,
+        };
+        let filters: Vec<(&str, &str)> = [("sys", &system), ("st", &status)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+            .collect();
+        let since = since.map(millis_text).unwrap_or_default();
+        let view = |item: &Item| KeptEvent::from_item(item).map(|event| views::inbound_event(&event));
+        self.page(&inbound_list(self.tenant()), &since, &filters, view).await
+    }
+
+    async fn inbound_event(&self, id: &str) -> Result<Value, Problem> {
+        let item = self.hub.store.get(&inbound_key(self.tenant(), id)).await?;
+        let event = item.as_ref().and_then(KeptEvent::from_item).ok_or_else(|| not_found("inbound event"))?;
+        Ok(views::inbound_event(&event))
+    }
+
+    async fn page(
+        &self,
+        list: &str,
+        since: &str,
+        filters: &[(&str, &str)],
+        view: impl Fn(&Item) -> Option<Value>,
+    ) -> Result<Value, Problem> {
+        let page = self.hub.store.list(list, since, filters, self.after()?, self.limit()?).await?;
+        let data: Vec<Value> = page.items.iter().filter_map(view).collect();
+        let next = page.next.map(|(sort, key)| cursor::encode(&sort, &key, self.tenant()));
+        Ok(json!({"data": data, "next_cursor": next}))
+    }
+}
+
+fn e164(number: &str) -> Result<E164, Problem> {
+    let number = number.trim();
+    let number = if number.starts_with('+') { number.to_owned() } else { format!("+{number}") };
+    E164::try_from(number).map_err(|_| invalid("phone_number", "must be in E.164 form, such as +14155550100"))
+}
+
+/// Shows what a mapping makes of a payload, storing nothing.
+fn preview(body: &[u8]) -> Result<Value, Problem> {
+    if body.len() > BODY_BYTES_MAX {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("the body is larger than {BODY_BYTES_MAX} bytes"),
+        ));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| invalid("body", "is not UTF-8"))?;
+    let value = bounded_json::parse(text).map_err(|e| invalid("body", format!("is {e}")))?;
+    let Value::Object(fields) = value else { return Err(invalid("body", "must be a JSON object")) };
+    let mut fields: BTreeMap<String, Value> = fields.into_iter().collect();
+    let mut take = |name: &str| fields.remove(name);
+    let mapping = take("mapping").ok_or_else(|| invalid("mapping", "is required"))?;
+    let payload = take("payload").ok_or_else(|| invalid("payload", "is required"))?;
+    let region = match take("default_region") {
+        None | Some(Value::Null) => Region::default(),
+        Some(region) => serde_json::from_value(region)
+            .map_err(|_| invalid("default_region", "must be an ISO 3166 code such as US"))?,
+    };
+    if let Some(name) = fields.keys().next() {
+        return Err(invalid(name, "is not a field of this request; it takes mapping, payload and default_region"));
+    }
+    serde_json::to_value(mapping::preview(&mapping, &payload, &region)).map_err(|_| {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the preview can't be written as JSON")
+    })
+}

@@ -1,0 +1,166 @@
+//! What a running copy of a function holds: clients, settings, clock, randomness and caches.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{Builder as HttpClient, tls};
+use jiff::Timestamp;
+
+use crate::{
+    cache::Cache,
+    limits::source::SourceLimits,
+    record::Record,
+    registry::Registry,
+    secrets::Secrets,
+    store::{Key, Store},
+};
+
+/// Reads the time. An argument everywhere, so that tests decide what time it is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Gives random bits. An argument for the same reason.
+pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
+
+/// What the deployment decides. Read from the environment in one place, [`Settings::from_env`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// DynamoDB table that holds everything but secrets.
+    pub table: String,
+    /// URL of the SQS queue of operations that wait for another try.
+    pub retry_queue_url: String,
+    /// Beginning of the secrets' names; the tenant's id follows.
+    pub secrets_prefix: String,
+    /// Beginning of the public URLs of webhooks, without a slash at the end.
+    pub public_url: String,
+    /// Largest body of a webhook, in bytes. At most [`Settings::BODY_BYTES_MAX`].
+    pub body_bytes_max: usize,
+    /// How long configuration is used without looking again. Contract §7: changes apply within 10 s.
+    pub config_ttl: Duration,
+    /// How long secrets are used without looking again. A signature that fails looks earlier (see [`crate::secrets`]).
+    pub secrets_ttl: Duration,
+    /// How long an inbound event is kept. 30 days: ten times the longest time in which a known sender repeats (Stripe, 3
+    /// days), since the record is also the marker that tells a repeat.
+    pub inbound_retention: Duration,
+    /// How long a failure is kept. 90 days: a quarter in which somebody looks.
+    pub failure_retention: Duration,
+    /// Whether callers on loopback are free of the limits by source address (contract §2: in `cargo local`).
+    pub loopback_exempt: bool,
+}
+
+/// A setting that is missing or wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {name} {problem}; set it in infra/template.yaml")]
+pub struct SettingsError {
+    name: &'static str,
+    problem: &'static str,
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+impl Settings {
+    /// Contract §2: 256 KiB, configurable downward.
+    pub const BODY_BYTES_MAX: usize = 256 * 1024;
+
+    /// Reads the settings through `var`, which looks a name up in the environment.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the variable that is missing or isn't a number.
+    pub fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let required = |name| var(name).ok_or(SettingsError { name, problem: "is missing" });
+        let number = |name, default: u64| match var(name) {
+            None => Ok(default),
+            Some(text) => text.parse().map_err(|_| SettingsError { name, problem: "is not a whole number" }),
+        };
+        let bytes = usize::try_from(number("MAX_BODY_BYTES", u64::MAX)?).unwrap_or(usize::MAX);
+        let days =
+            |name, default| number(name, default).map(|n| DAY.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX)));
+        Ok(Self {
+            table: required("TABLE_NAME")?,
+            retry_queue_url: var("RETRY_QUEUE_URL").unwrap_or_default(),
+            secrets_prefix: required("SECRETS_PREFIX")?,
+            public_url: var("PUBLIC_URL").unwrap_or_default().trim_end_matches('/').to_owned(),
+            body_bytes_max: bytes.min(Self::BODY_BYTES_MAX),
+            config_ttl: Duration::from_secs(number("CONFIG_TTL_SECONDS", 10)?),
+            secrets_ttl: Duration::from_secs(number("SECRETS_TTL_SECONDS", 300)?),
+            inbound_retention: days("INBOUND_RETENTION_DAYS", 30)?,
+            failure_retention: days("FAILURE_RETENTION_DAYS", 90)?,
+            loopback_exempt: var("LOOPBACK_EXEMPT").is_some_and(|v| v == "true"),
+        })
+    }
+}
+
+/// One copy of a function and what it remembers between calls.
+pub struct Hub {
+    /// The deployment's settings.
+    pub settings: Settings,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// The table and the retry queue.
+    pub store: Store,
+    /// Configuration of tenants and systems, cached.
+    pub registry: Registry,
+    /// Secrets of tenants, cached.
+    pub secrets: Secrets,
+    /// What this copy knows of callers by source address.
+    pub sources: SourceLimits,
+    /// Records as this copy saw them last: the guess on which their next change is tried first.
+    pub guesses: Cache<Key, (i64, Record)>,
+}
+
+/// Records that a copy remembers, at about 1 KB each.
+const GUESSES_MAX: usize = 2_000;
+
+impl Hub {
+    /// A copy with empty caches. Makes no call.
+    #[must_use]
+    pub fn new(settings: Settings, aws: &SdkConfig, clock: Clock, random: Random) -> Self {
+        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
+        Self {
+            store: Store::new(dynamodb, aws_sdk_sqs::Client::new(aws), &settings),
+            secrets: Secrets::new(aws_sdk_secretsmanager::Client::new(aws), &settings),
+            registry: Registry::new(settings.config_ttl),
+            sources: SourceLimits::new(settings.loopback_exempt),
+            guesses: Cache::new(GUESSES_MAX),
+            settings,
+            clock,
+            random,
+        }
+    }
+
+    /// The copy that runs on AWS: environment, system clock, system randomness.
+    ///
+    /// # Errors
+    /// [`SettingsError`] where the environment lacks a setting.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment and the clock")]
+    pub async fn from_env() -> Result<Self, SettingsError> {
+        let settings = Settings::from_env(|name| std::env::var(name).ok())?;
+        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+        let http = HttpClient::new().tls_provider(tls).build_https();
+        let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let aws = aws.retry_config(retries()).timeout_config(timeouts()).load().await;
+        Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(rand::random)))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+/// Three tries within a webhook's patience: senders give up after 5 to 30 s, so waits begin at 50 ms, not at the SDK's 1 s.
+#[must_use]
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50))
+}
+
+/// DynamoDB and SQS answer in milliseconds; after 2 s a try is lost, after 6 s the call.
+#[must_use]
+pub fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(6))
+        .build()
+}

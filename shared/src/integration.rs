@@ -1,0 +1,244 @@
+//! What a tenant says about one of its systems, and the same compiled for use.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    ids::SystemId,
+    mapping::{self, CompiledRule, Rule},
+    phone::Region,
+    signature::{Scheme, SignatureConfig},
+};
+
+/// Which way data flows between us and the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// The system sends to us.
+    #[default]
+    Inbound,
+    /// We send to the system.
+    Outbound,
+    /// Both.
+    Bidirectional,
+}
+
+/// What happens to a call over the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenExceeded {
+    /// 429; the sender sends again.
+    Reject,
+    /// 202; we apply it when the window allows. For senders that never send again.
+    Queue,
+}
+
+/// Calls that a system may make, per tenant (contract §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// In a calendar minute.
+    pub per_minute: u32,
+    /// In a UTC day.
+    pub per_day: u32,
+    /// For a call over either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_exceeded: Option<WhenExceeded>,
+}
+
+/// How failed operations of a system are tried again (contract §4).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Retries after the first try.
+    pub max_attempts: u32,
+    /// Each wait is this many times the one before.
+    pub backoff_factor: f64,
+    /// The first wait, in seconds.
+    #[serde(default = "base_delay_seconds")]
+    pub base_delay_seconds: f64,
+}
+
+fn base_delay_seconds() -> f64 {
+    10.0
+}
+
+/// Contract §4, the table: calls a minute and a day, retries and backoff factor by system.
+fn defaults(system: &SystemId) -> (Limits, RetryPolicy) {
+    let (per_minute, per_day, max_attempts, backoff_factor) = match system.as_str() {
+        "sarah_ai" => (60, 10_000, 3, 2.0),
+        "payment_processor" | "stripe" => (30, 5_000, 5, 1.5),
+        "external_crm" => (100, 50_000, 2, 3.0),
+        _ => (1_000, 100_000, 3, 2.0),
+    };
+    let limits = Limits { per_minute, per_day, when_exceeded: None };
+    (limits, RetryPolicy { max_attempts, backoff_factor, base_delay_seconds: base_delay_seconds() })
+}
+
+fn active() -> bool {
+    true
+}
+
+/// An integration as a tenant registers it (contract §7, `integration`), without its secrets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct IntegrationConfig {
+    /// Which way data flows.
+    #[serde(default)]
+    pub direction: Direction,
+    /// An inactive system answers 404.
+    #[serde(default = "active")]
+    pub active: bool,
+    /// How its webhooks are signed; the built-in systems have their own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureConfig>,
+    /// Its limits, where not the system's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// Its retry policy, where not the system's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// Whether a body may be an array of events.
+    #[serde(default)]
+    pub batch: bool,
+    /// The URL that its signatures cover, where not the one we gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// What its events mean; the built-in systems have a default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Value>,
+    /// Where and how we send to it; used by the syncs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound: Option<Value>,
+}
+
+/// One thing that is wrong with an integration: the field, and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field, dotted: `limits.per_minute`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl FieldError {
+    /// An error at `field`.
+    #[must_use]
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// An integration ready for use: checked, defaults filled in, scheme and rule compiled.
+pub struct Integration {
+    /// The system.
+    pub system_id: SystemId,
+    /// As the tenant registered it.
+    pub config: IntegrationConfig,
+    /// How its webhooks are verified.
+    pub scheme: Scheme,
+    /// What its events mean.
+    pub rule: Arc<CompiledRule>,
+    /// Its limits.
+    pub limits: Limits,
+    /// What happens to a call over them.
+    pub when_exceeded: WhenExceeded,
+    /// How its failed operations are tried again.
+    pub retry: RetryPolicy,
+}
+
+impl Integration {
+    /// Checks and compiles `config`.
+    ///
+    /// # Errors
+    /// Every [`FieldError`] at once.
+    pub fn compile(system_id: SystemId, config: IntegrationConfig) -> Result<Self, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let signature = config.signature.clone().unwrap_or_else(|| default_signature(&system_id));
+        let scheme = signature.compile().map_err(|list| {
+            errors.extend(list.into_iter().map(|e| FieldError::new(format!("signature.{}", e.field), e.problem)));
+        });
+        let rule = compile_rule(&system_id, config.mapping.as_ref()).map_err(|list| errors.extend(list));
+        let (limits, retry) = defaults(&system_id);
+        let limits = config.limits.unwrap_or(limits);
+        let retry = config.retry.unwrap_or(retry);
+        check_numbers(limits, retry, &mut errors);
+        if let Some(url) = &config.public_url
+            && !(url.starts_with("https://") || url.starts_with("http://"))
+        {
+            errors.push(FieldError::new("public_url", "must be an absolute https URL"));
+        }
+        let default_exceeded = if system_id.as_str() == "github" { WhenExceeded::Queue } else { WhenExceeded::Reject };
+        let when_exceeded = limits.when_exceeded.unwrap_or(default_exceeded);
+        match (scheme, rule) {
+            (Ok(scheme), Ok(rule)) if errors.is_empty() => {
+                Ok(Self { system_id, config, scheme, rule, limits, when_exceeded, retry })
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+fn check_numbers(limits: Limits, retry: RetryPolicy, errors: &mut Vec<FieldError>) {
+    if limits.per_minute == 0 || limits.per_day == 0 {
+        errors.push(FieldError::new(
+            "limits",
+            "per_minute and per_day must be at least 1; set active to false to refuse all",
+        ));
+    }
+    if retry.max_attempts > 50 {
+        errors.push(FieldError::new("retry.max_attempts", "must be at most 50"));
+    }
+    if !(1.0..=10.0).contains(&retry.backoff_factor) {
+        errors.push(FieldError::new("retry.backoff_factor", "must be from 1 to 10"));
+    }
+    if !(0.1..=86_400.0).contains(&retry.base_delay_seconds) {
+        errors.push(FieldError::new("retry.base_delay_seconds", "must be from 0.1 to 86400 seconds"));
+    }
+}
+
+/// Contract §2, "What each system does": the scheme of each built-in system; `auto` for the others.
+fn default_signature(system: &SystemId) -> SignatureConfig {
+    match system.as_str() {
+        "sarah_ai" | "payment_processor" => SignatureConfig::Custom {},
+        "stripe" => SignatureConfig::Stripe {},
+        "github" => SignatureConfig::Github {},
+        _ => SignatureConfig::Auto {},
+    }
+}
+
+fn compile_rule(system: &SystemId, own: Option<&Value>) -> Result<Arc<CompiledRule>, Vec<FieldError>> {
+    let problems = |list: Vec<mapping::Problem>| {
+        list.into_iter().map(|p| FieldError::new(format!("mapping.{}", p.field), p.message)).collect::<Vec<_>>()
+    };
+    let rule = match own {
+        Some(json) => mapping::parse_rule(json).map_err(problems)?,
+        None => match mapping::builtin(system.as_str()) {
+            Some(text) => serde_json::from_str(text).map_err(|e| vec![FieldError::new("mapping", e.to_string())])?,
+            None => Rule { system_id: system.to_string(), ..Rule::default() },
+        },
+    };
+    rule.compile().map(Arc::new).map_err(problems)
+}
+
+/// A tenant as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Tenant {
+    /// What people call it.
+    pub name: String,
+    /// The region in which its phone numbers without a country code are read.
+    pub default_region: Region,
+    /// An inactive tenant's webhooks answer 404.
+    pub active: bool,
+    /// The outcomes that count as a success (contract §5).
+    #[serde(default = "success_outcomes")]
+    pub success_outcomes: Vec<String>,
+}
+
+/// Contract §5.
+#[must_use]
+pub fn success_outcomes() -> Vec<String> {
+    ["interested", "appointment_set", "sale"].map(str::to_owned).into()
+}

@@ -1,0 +1,53 @@
+//! The SMRT Integration Hub: what its Lambda functions have in common.
+//!
+//! The path of a webhook, in the order of the modules:
+//!
+//! ```text
+//! API Gateway ──▶ webhook ──▶ receive ──▶ process ──▶ store ──▶ DynamoDB (one transaction)
+//!                   edge        │           │           └─────▶ SQS, where DynamoDB fails
+//!                               │           ├ mapping    what the event means
+//!                               │           ├ record     the join of all events of one call, payment, contact
+//!                               │           └ statistics what that adds to the phone number
+//!                               ├ limits     by source address, by tenant and system
+//!                               ├ registry   is there such a system, and how is it configured
+//!                               ├ secrets    what it signs with
+//!                               └ signature  did it sign this
+//! ```
+//!
+//! The other edges: [`api`] (the management API), [`authorize`] (its keys), [`provision`] (an operator makes a tenant).
+//! A tenant's data is reached only with a [`tenant::TenantContext`].
+
+// Edges, stages.
+pub mod api;
+pub mod authorize;
+pub mod process;
+pub mod provision;
+pub mod receive;
+pub mod run;
+pub mod webhook;
+
+// Rules: pure.
+pub mod inbound;
+pub mod integration;
+pub mod mapping;
+pub mod phone;
+pub mod record;
+pub mod signature;
+pub mod statistics;
+
+// What they touch.
+pub mod hub;
+pub mod keys;
+pub mod limits;
+pub mod registry;
+pub mod secrets;
+pub mod store;
+pub mod tenant;
+
+// Small things.
+pub mod cache;
+pub mod codec;
+pub mod ids;
+pub mod json;
+pub mod problem;
+pub mod time;

@@ -1,0 +1,177 @@
+//! The inbound event as it is kept: audit record, marker that tells a repeat, and source of a replay.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    codec,
+    hub::{Hub, Settings},
+    ids::TenantId,
+    inbound::{InboundEvent, payload},
+    store::{Item, Key},
+    time::{millis_text, parse_millis_text},
+};
+
+/// What became of an inbound event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Its effect is stored.
+    Processed,
+    /// A repeat of one that was processed.
+    Duplicate,
+    /// It waits in the retry queue.
+    Queued,
+    /// It can't be applied; a failure holds it.
+    Failed,
+    /// Nothing to do with it.
+    Ignored,
+}
+
+impl Status {
+    /// As stored and as the API names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Processed => "processed",
+            Self::Duplicate => "duplicate",
+            Self::Queued => "queued",
+            Self::Failed => "failed",
+            Self::Ignored => "ignored",
+        }
+    }
+
+    /// Reads [`Status::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Processed, Self::Duplicate, Self::Queued, Self::Failed, Self::Ignored]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+    }
+}
+
+/// The verdict on an event, as it goes into its record.
+#[derive(Clone, Debug)]
+pub(super) struct Note<'a> {
+    pub id: &'a str,
+    pub identity: &'a str,
+    pub event_type: &'a str,
+    pub status: Status,
+    pub data: &'a Map<String, Value>,
+    pub error: &'a str,
+    pub code: &'a str,
+    pub failure_id: &'a str,
+    pub warnings: &'a [String],
+}
+
+/// The key of an inbound event's record.
+#[must_use]
+pub fn inbound_key(tenant: &TenantId, id: &str) -> Key {
+    Key::of(tenant, "in", id)
+}
+
+/// The list of a tenant's inbound events on the index by time.
+#[must_use]
+pub fn inbound_list(tenant: &TenantId) -> String {
+    format!("{tenant}#in")
+}
+
+/// The item for `event`. Attribute names count towards its size, so they are short.
+pub(super) fn item(hub: &Hub, event: &InboundEvent, note: &Note<'_>) -> Item {
+    let now = hub.now();
+    let json =
+        |value: Value| if value.as_object().is_some_and(Map::is_empty) { String::new() } else { value.to_string() };
+    let warnings: Vec<&String> = event.warnings.iter().chain(note.warnings).collect();
+    let warnings =
+        if warnings.is_empty() { String::new() } else { Value::from_iter(warnings.into_iter().cloned()).to_string() };
+    let headers: Map<String, Value> = event.headers.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+    let item = Item::new(&inbound_key(&event.tenant_id, note.id))
+        .text("g1pk", inbound_list(&event.tenant_id))
+        .text("g1sk", format!("{}#{}", millis_text(event.received_at), note.id.get(4..12).unwrap_or_default()))
+        .text("sys", event.system_id.as_str())
+        .text("eid", note.identity)
+        .text("ty", note.event_type)
+        .text("st", note.status.as_str())
+        .text("data", json(Value::Object(note.data.clone())))
+        .text("err", note.error)
+        .text("code", note.code)
+        .text("fail", note.failure_id)
+        .text("warn", warnings)
+        .text("hdr", json(Value::Object(headers)))
+        .text("sid", event.signed_id.as_deref().unwrap_or_default())
+        .number("ms", now.as_millisecond() - event.received_at.as_millisecond())
+        .number("ttl", now.as_second().saturating_add_unsigned(hub.settings.inbound_retention.as_secs()))
+        .bytes("body", codec::pack(event.body.as_bytes()));
+    if event.form { item.number("form", 1) } else { item }
+}
+
+/// A kept inbound event, read back.
+#[derive(Clone, Debug)]
+pub struct KeptEvent {
+    /// `inb_…`.
+    pub id: String,
+    /// The system.
+    pub system_id: String,
+    /// The sender's identity of the event.
+    pub event_id: String,
+    /// Its type, as the sender names it.
+    pub event_type: String,
+    /// What became of it.
+    pub status: Status,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// What it made: `interaction_id` and the like.
+    pub data: Map<String, Value>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The failure's stable code.
+    pub code: Option<String>,
+    /// The failure that holds it.
+    pub failure_id: Option<String>,
+    /// What was odd about it.
+    pub warnings: Vec<String>,
+    /// Milliseconds from receipt to verdict.
+    pub processing_ms: i64,
+    /// Headers kept with it.
+    pub headers: BTreeMap<String, String>,
+    /// The body, unpacked.
+    pub body: Option<String>,
+    form: bool,
+}
+
+impl KeptEvent {
+    /// Reads an item of [`inbound_key`]; `None` where it isn't one.
+    #[must_use]
+    pub fn from_item(item: &Item) -> Option<Self> {
+        let text = |name: &str| item.get_text(name).map(str::to_owned);
+        let (time, _) = item.get_text("g1sk")?.split_once('#')?;
+        let body = item.get_bytes("body").and_then(|packed| codec::unpack(packed, 2 * Settings::BODY_BYTES_MAX).ok());
+        let json = |name: &str| item.get_text(name).unwrap_or("null");
+        Some(Self {
+            id: text("sk")?,
+            system_id: text("sys")?,
+            event_id: text("eid").unwrap_or_default(),
+            event_type: text("ty").unwrap_or_default(),
+            status: Status::parse(item.get_text("st")?)?,
+            received_at: parse_millis_text(time)?,
+            data: serde_json::from_str(json("data")).unwrap_or_default(),
+            error: text("err"),
+            code: text("code"),
+            failure_id: text("fail"),
+            warnings: serde_json::from_str(json("warn")).unwrap_or_default(),
+            processing_ms: item.get_number("ms").unwrap_or_default(),
+            headers: serde_json::from_str(json("hdr")).unwrap_or_default(),
+            body: body.and_then(|b| String::from_utf8(b).ok()),
+            form: item.get_number("form").is_some(),
+        })
+    }
+
+    /// The payload, parsed; `null` where it is no longer readable.
+    #[must_use]
+    pub fn payload(&self) -> Value {
+        self.body.as_deref().and_then(|body| payload(body, self.form)).unwrap_or(Value::Null)
+    }
+}

@@ -1,0 +1,343 @@
+//! From a verified event to its stored effect: identity, mapping, one transaction.
+//!
+//! The first attempt, a retry and a replay all come through [`process`].
+
+mod kept;
+mod plan;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use self::{
+    kept::Note,
+    plan::{Effect, Known, Obstacle, Plan},
+};
+pub use self::{
+    kept::{KeptEvent, Status, inbound_key, inbound_list},
+    plan::{Kind, interactions_list, phone_key, record_id, record_of},
+};
+use crate::{
+    codec,
+    hub::Hub,
+    ids::{derived, sha256_hex, sortable},
+    inbound::InboundEvent,
+    mapping::Outcome,
+    registry::Target,
+    store::{Commit, Item, Key, Refusal, StoreError, Write},
+    tenant::TenantContext,
+    time::millis_text,
+};
+
+/// The answer to one event. Everything but an error of [`process`] is a 2xx (contract §2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// What became of it.
+    pub status: Status,
+    /// The sender's identity of the event.
+    pub event_id: String,
+    /// The event's type, as the sender names it; for the log.
+    pub event_type: String,
+    /// The inbound event's record.
+    pub inbound_id: String,
+    /// What it made, of the first time where it is a repeat.
+    pub data: Map<String, Value>,
+    /// Why it failed: a stable code and a sentence.
+    pub failure: Option<Failure>,
+}
+
+/// Why an event can't be applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// The failure's id, `fail_…`.
+    pub id: String,
+    /// A stable, machine-readable code.
+    pub code: String,
+    /// A sentence for people.
+    pub error: String,
+}
+
+/// Tries of one transaction before the event is left to the retry queue. Each one that is refused teaches something, so
+/// more are needed only where many events change the same record at once.
+const ROUNDS_MAX: u32 = 12;
+
+/// Applies one event, once.
+///
+/// # Errors
+/// [`StoreError`] where AWS fails: whether it was applied is then unknown, and trying again is safe.
+pub async fn process(
+    hub: &Hub,
+    context: &TenantContext,
+    target: &Target,
+    event: &InboundEvent,
+    payload: &Value,
+) -> Result<Verdict, StoreError> {
+    debug_assert_eq!(context.tenant(), &event.tenant_id);
+    let rule = &target.integration.rule;
+    let identity = event.identity(rule, payload);
+    let header = |name: &str| event.headers.get(name).map(String::as_str);
+    let event_type = rule.event_type(payload, &header);
+    let outcome = rule.map(event_type.as_deref(), payload, &target.tenant.default_region);
+    let inbound_id = event.inbound_id(&identity);
+    let work = Work { hub, event, payload, inbound_id, identity, event_type: event_type.unwrap_or_default() };
+    match outcome {
+        Outcome::Ignored { .. } => work.ignore().await,
+        Outcome::Failed { code, error, warnings } => work.fail(code, &error, &warnings).await,
+        Outcome::Mapped(mut mapped) => {
+            let warnings = std::mem::take(&mut mapped.warnings);
+            let event_key = work.inbound_id.get(4..20).unwrap_or_default().to_owned();
+            let names = (work.identity.as_str(), event_key.as_str());
+            let effect = Effect::new(&event.tenant_id, &event.system_id, names, event.received_at, mapped);
+            work.apply(&effect, &warnings).await
+        }
+    }
+}
+
+/// Keeps the record of an event that waits in the queue, if none is there yet; best effort.
+pub async fn note_queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &Value) -> Verdict {
+    let identity = event.identity(&target.integration.rule, payload);
+    let inbound_id = event.inbound_id(&identity);
+    let work = Work { hub, event, payload, inbound_id, identity, event_type: String::new() };
+    let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
+    if let Err(error) = hub.store.put_new(item).await {
+        tracing::debug!(%error, "the record of a queued event will be made when it is applied");
+    }
+    work.verdict(Status::Queued, Map::new(), None)
+}
+
+struct Work<'a> {
+    hub: &'a Hub,
+    event: &'a InboundEvent,
+    payload: &'a Value,
+    identity: String,
+    inbound_id: String,
+    event_type: String,
+}
+
+/// What a refused marker means.
+enum Seen {
+    /// The same event: the verdict of the first time.
+    Repeat(Verdict),
+    /// The same identity with another body.
+    Conflict,
+}
+
+/// The marker may be written where there is none, or only the note that the event waits.
+const UNSEEN: &str = "attribute_not_exists(pk) OR st = :queued";
+
+impl Work<'_> {
+    async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
+        let data = Map::from_iter([(effect.kind.id_name().to_owned(), effect.record_id.clone().into())]);
+        let marker = self.marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
+        let guess = self.hub.guesses.get(&effect.record_key());
+        let mut known = Known::guess(guess.map(|(_, stored)| stored));
+        for round in 0..ROUNDS_MAX {
+            // Where its marker's time is over: what it made carries its mark for good.
+            let again = known.record.as_ref().is_some_and(|(_, record)| record.has(effect.event_key));
+            let plan = match Plan::build(effect, &known) {
+                Ok(plan) => plan,
+                Err(obstacle) => return self.obstructed(obstacle, warnings).await,
+            };
+            let writes: Vec<Write> = std::iter::once(marker.clone()).chain(plan.writes.iter().cloned()).collect();
+            match self.hub.store.commit(&writes).await {
+                Ok(Commit::Done) => {
+                    self.hub.guesses.put(effect.record_key(), plan.after, self.hub.now());
+                    return Ok(self.verdict(if again { Status::Duplicate } else { Status::Processed }, data, None));
+                }
+                Ok(Commit::Conflict) => self.wait(round).await,
+                Ok(Commit::Refused(refusals)) => {
+                    let (seen, others) = split(refusals);
+                    match seen.map(|old| self.seen(&old)) {
+                        Some(Seen::Repeat(verdict)) => return Ok(self.answer_repeat(verdict).await),
+                        Some(Seen::Conflict) => return self.conflict().await,
+                        None => {}
+                    }
+                    if let Err(obstacle) = plan.learn(others, &mut known) {
+                        return self.obstructed(obstacle, warnings).await;
+                    }
+                }
+                Err(StoreError::Rejected { reason, .. }) => {
+                    let error = format!("the event's effect can't be stored: {reason}");
+                    return self.fail("not_storable", &error, warnings).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StoreError::Unavailable {
+            operation: "TransactWriteItems",
+            reason: "too many events change the same record at once".into(),
+        })
+    }
+
+    async fn obstructed(&self, obstacle: Obstacle, warnings: &[String]) -> Result<Verdict, StoreError> {
+        self.fail(obstacle.code(), obstacle.sentence(), warnings).await
+    }
+
+    /// Nothing to do with it: only its record is kept.
+    async fn ignore(&self) -> Result<Verdict, StoreError> {
+        let item = kept::item(self.hub, self.event, &self.note(Status::Ignored, &Map::new(), &[]));
+        let done = self.verdict(Status::Ignored, Map::new(), None);
+        match self.hub.store.commit(&[self.marker(item)]).await? {
+            Commit::Done => Ok(done),
+            Commit::Conflict => Err(busy()),
+            Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
+                Some(Seen::Repeat(verdict)) => Ok(self.answer_repeat(verdict).await),
+                Some(Seen::Conflict) => self.conflict().await,
+                None => Ok(done),
+            },
+        }
+    }
+
+    /// Keeps an event that can't be applied, with a failure that holds its payload.
+    async fn fail(&self, code: &str, error: &str, warnings: &[String]) -> Result<Verdict, StoreError> {
+        match self.try_fail(code, error, warnings).await? {
+            Ok(verdict) => Ok(verdict),
+            Err(Seen::Repeat(verdict)) => Ok(self.answer_repeat(verdict).await),
+            Err(Seen::Conflict) => self.conflict().await,
+        }
+    }
+
+    /// The same identity came with another body: kept under an identity of its own.
+    async fn conflict(&self) -> Result<Verdict, StoreError> {
+        let body = sha256_hex(self.event.body.as_bytes());
+        let event = self.event;
+        let parts = [event.tenant_id.as_str(), event.system_id.as_str(), &self.identity, "conflict", &body];
+        let own = Work {
+            inbound_id: derived("inb", &parts),
+            identity: self.identity.clone(),
+            event_type: self.event_type.clone(),
+            ..*self
+        };
+        let error =
+            format!("an event with the id {} came before with another body; this one was not applied", self.identity);
+        match own.try_fail("event_conflict", &error, &[]).await? {
+            Ok(verdict) | Err(Seen::Repeat(verdict)) => Ok(verdict),
+            Err(Seen::Conflict) => Err(busy()), // two bodies with one SHA-256
+        }
+    }
+
+    async fn try_fail(
+        &self,
+        code: &str,
+        error: &str,
+        warnings: &[String],
+    ) -> Result<Result<Verdict, Seen>, StoreError> {
+        let failure = Failure {
+            id: sortable("fail", self.hub.now(), (self.hub.random)()),
+            code: code.into(),
+            error: error.into(),
+        };
+        let nothing = Map::new();
+        let note = Note { error, code, failure_id: &failure.id, ..self.note(Status::Failed, &nothing, warnings) };
+        let marker = self.marker(kept::item(self.hub, self.event, &note));
+        let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
+        for round in 0..ROUNDS_MAX {
+            match self.hub.store.commit(&[marker.clone(), record.clone()]).await? {
+                Commit::Done => return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure)))),
+                Commit::Conflict => self.wait(round).await,
+                Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
+                    Some(seen) => return Ok(Err(seen)),
+                    None => self.wait(round).await,
+                },
+            }
+        }
+        Err(busy())
+    }
+
+    fn failure_item(&self, failure: &Failure) -> Item {
+        let event = self.event;
+        let (received, now) = (millis_text(event.received_at), self.hub.now());
+        Item::new(&Key::of(&event.tenant_id, "fail", failure.id.clone()))
+            .text("op", "process_inbound_event")
+            .text("sys", event.system_id.as_str())
+            .text("inb", self.inbound_id.as_str())
+            .text("code", failure.code.as_str())
+            .text("err", failure.error.as_str())
+            .text("first", received)
+            .text("last", millis_text(now))
+            .number("attempts", 1)
+            .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()))
+            .bytes("body", codec::pack(event.body.as_bytes()))
+    }
+
+    fn marker(&self, item: Item) -> Write {
+        let queued = aws_sdk_dynamodb::types::AttributeValue::S(Status::Queued.as_str().into());
+        Write::Put { item, condition: UNSEEN, values: vec![(":queued", queued)] }
+    }
+
+    fn note<'a>(&'a self, status: Status, data: &'a Map<String, Value>, warnings: &'a [String]) -> Note<'a> {
+        Note {
+            id: &self.inbound_id,
+            identity: &self.identity,
+            event_type: &self.event_type,
+            status,
+            data,
+            error: "",
+            code: "",
+            failure_id: "",
+            warnings,
+        }
+    }
+
+    fn verdict(&self, status: Status, data: Map<String, Value>, failure: Option<Failure>) -> Verdict {
+        Verdict {
+            status,
+            event_id: self.identity.clone(),
+            event_type: self.event_type.clone(),
+            inbound_id: self.inbound_id.clone(),
+            data,
+            failure,
+        }
+    }
+
+    /// Reads the marker that was there. Bodies are compared as values, so that a sender that writes the same event anew
+    /// with other white space or order repeats it.
+    fn seen(&self, old: &Item) -> Seen {
+        let Some(kept) = KeptEvent::from_item(old) else { return Seen::Conflict };
+        if kept.body.is_some() && kept.payload() != *self.payload {
+            return Seen::Conflict;
+        }
+        let failure = kept.failure_id.map(|id| Failure {
+            id,
+            code: kept.code.unwrap_or_default(),
+            error: kept.error.unwrap_or_default(),
+        });
+        let status = if kept.status == Status::Processed { Status::Duplicate } else { kept.status };
+        Seen::Repeat(self.verdict(status, kept.data, failure))
+    }
+
+    /// A repeat of a processed event leaves a record too, for whoever asks why a sender repeats; best effort.
+    async fn answer_repeat(&self, verdict: Verdict) -> Verdict {
+        if verdict.status == Status::Duplicate {
+            let id = sortable("inb", self.hub.now(), (self.hub.random)());
+            let note = Note { id: &id, ..self.note(Status::Duplicate, &verdict.data, &[]) };
+            if let Err(error) = self.hub.store.put_new(kept::item(self.hub, self.event, &note)).await {
+                tracing::warn!(%error, "the record of a repeat couldn't be kept");
+            }
+        }
+        verdict
+    }
+
+    /// Before another try after contention: up to 5 ms, doubled each round up to 640 ms, at random.
+    async fn wait(&self, round: u32) {
+        let longest = 5u64 << round.min(7);
+        let share = u64::try_from((self.hub.random)() % 1000).unwrap_or(500);
+        tokio::time::sleep(Duration::from_micros(longest * share)).await;
+    }
+}
+
+/// The refusal of the marker, that comes first, and those of the other writes.
+fn split(mut refusals: Vec<Option<Refusal>>) -> (Option<Item>, Vec<Option<Refusal>>) {
+    if refusals.is_empty() {
+        return (None, refusals);
+    }
+    let others = refusals.split_off(1);
+    (refusals.pop().flatten().flatten(), others)
+}
+
+fn busy() -> StoreError {
+    StoreError::Unavailable {
+        operation: "TransactWriteItems",
+        reason: "other transactions are at work on the same event".into(),
+    }
+}

@@ -1,0 +1,299 @@
+//! `provision-tenant`: an operator makes a tenant, or adds systems to one (contract §7). Invoked directly; IAM decides who
+//! may.
+//!
+//! The order makes a crash at any point harmless: secrets first (of systems that don't exist yet, so nobody uses them),
+//! then everything else in one transaction. Invoked again, it finds what is there and gives out only what it made now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    hub::Hub,
+    ids::{SystemId, TenantId},
+    integration::{FieldError, Integration, IntegrationConfig, Tenant, success_outcomes},
+    keys,
+    phone::Region,
+    receive::webhook_url,
+    registry::{integration_key, tenant_key},
+    secrets::{Secret, SystemSecrets},
+    signature::UnsignedRequest,
+    store::{Commit, Item, Key, StoreError, Write},
+    tenant::TenantContext,
+};
+
+/// What the operator sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    tenant_id: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    default_region: Option<String>,
+    #[serde(default)]
+    success_outcomes: Option<Vec<String>>,
+    #[serde(default)]
+    integrations: Vec<Map<String, Value>>,
+    #[serde(default)]
+    reissue_api_key: bool,
+}
+
+/// What the operator gets. A `null` stands for what was given out before.
+#[derive(Debug, Serialize)]
+pub struct Provisioned {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// The tenant's API key, once.
+    pub api_key: Option<String>,
+    /// The systems of the request, in its order.
+    pub integrations: Vec<ProvisionedIntegration>,
+}
+
+/// One system.
+#[derive(Debug, Serialize)]
+pub struct ProvisionedIntegration {
+    /// The system.
+    pub system_id: SystemId,
+    /// Where it sends its webhooks.
+    pub webhook_url: String,
+    /// What it signs them with, once.
+    pub webhook_secret: Option<String>,
+}
+
+/// Why nothing was provisioned.
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    /// The request isn't valid.
+    #[error("the request is not valid: {}", .0.iter().map(|e| format!("{}: {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
+    Invalid(Vec<FieldError>),
+    /// Another call is at work on the same tenant.
+    #[error("another call provisions this tenant; try again in a minute")]
+    Busy,
+    /// AWS fails.
+    #[error("{0}; try again, nothing is lost or doubled by it")]
+    Store(#[from] StoreError),
+}
+
+impl From<ProvisionError> for Diagnostic {
+    fn from(error: ProvisionError) -> Self {
+        let error_type = match error {
+            ProvisionError::Invalid(_) => "InvalidRequest",
+            ProvisionError::Busy => "Busy",
+            ProvisionError::Store(_) => "Unavailable",
+        };
+        Self { error_type: error_type.into(), error_message: error.to_string() }
+    }
+}
+
+/// A checked request.
+struct Order {
+    tenant_id: TenantId,
+    tenant: Tenant,
+    systems: Vec<Ordered>,
+    reissue_api_key: bool,
+}
+
+struct Ordered {
+    integration: Integration,
+    secret: Option<String>,
+}
+
+/// No call takes longer: the function's own time-out is shorter.
+const LEASE_SECONDS: i64 = 60;
+/// Systems in one call; with the tenant's own items they fit one transaction.
+const INTEGRATIONS_MAX: usize = 50;
+
+/// Answers one invocation.
+///
+/// # Errors
+/// [`ProvisionError`], as Lambda reports errors.
+pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Provisioned, Diagnostic> {
+    let answer = provision(hub, event.payload).await;
+    match &answer {
+        Ok(done) => {
+            tracing::info!(tenant = %done.tenant_id, systems = done.integrations.len(), key = done.api_key.is_some(), "provisioned")
+        }
+        Err(error) => tracing::warn!(%error, "not provisioned"),
+    }
+    answer.map_err(Diagnostic::from)
+}
+
+async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionError> {
+    let order = check(request).map_err(ProvisionError::Invalid)?;
+    // Only those whom IAM lets invoke this function come here.
+    let context = TenantContext::authenticated(order.tenant_id.clone());
+    let now = hub.now();
+    let lease = lease(hub, &context, now).await?;
+    let existing_tenant = hub.store.get(&tenant_key(context.tenant())).await?.is_some();
+    let mut new = BTreeSet::new();
+    for system in &order.systems {
+        let id = &system.integration.system_id;
+        if hub.store.get(&integration_key(context.tenant(), id)).await?.is_none() {
+            new.insert(id.clone());
+        }
+    }
+    let secrets = write_secrets(hub, &context, &order, &new).await?;
+    let api_key = (!existing_tenant || order.reissue_api_key)
+        .then(|| keys::generate(context.tenant(), [(hub.random)(), (hub.random)()]));
+    let mut writes = vec![put(lease.text("lease_end", "0"), "")];
+    if !existing_tenant {
+        let doc = serde_json::to_string(&order.tenant).unwrap_or_default();
+        let item = Item::new(&tenant_key(context.tenant())).text("doc", doc).text("created_at", now.to_string());
+        writes.push(put(item, "attribute_not_exists(pk)"));
+    }
+    for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
+        let doc = serde_json::to_string(&system.integration.config).unwrap_or_default();
+        let key = integration_key(context.tenant(), &system.integration.system_id);
+        writes.push(put(
+            Item::new(&key).text("doc", doc).text("created_at", now.to_string()),
+            "attribute_not_exists(pk)",
+        ));
+    }
+    if let Some(key) = &api_key {
+        writes.push(put(keys::item(context.tenant(), key, now), ""));
+    }
+    match hub.store.commit(&writes).await? {
+        Commit::Done => Ok(answer(hub, &order, api_key, secrets)),
+        Commit::Conflict | Commit::Refused(_) => Err(ProvisionError::Busy),
+    }
+}
+
+fn put(item: Item, condition: &'static str) -> Write {
+    Write::Put { item, condition, values: Vec::new() }
+}
+
+/// Takes the right to provision this tenant for [`LEASE_SECONDS`]; the last transaction gives it back.
+async fn lease(hub: &Hub, context: &TenantContext, now: Timestamp) -> Result<Item, ProvisionError> {
+    let key = Key::of(context.tenant(), "config", "provisioning");
+    let sortable = |seconds: i64| format!("{:020}", now.as_second().saturating_add(seconds).max(0));
+    let item = Item::new(&key);
+    let write = Write::Put {
+        item: item.clone().text("lease_end", sortable(LEASE_SECONDS)),
+        condition: "attribute_not_exists(pk) OR lease_end < :now",
+        values: vec![(":now", AttributeValue::S(sortable(0)))],
+    };
+    match hub.store.commit(&[write]).await? {
+        Commit::Done => Ok(item),
+        Commit::Conflict | Commit::Refused(_) => Err(ProvisionError::Busy),
+    }
+}
+
+/// Adds the secrets of the `new` systems to the tenant's document and gives them.
+async fn write_secrets(
+    hub: &Hub,
+    context: &TenantContext,
+    order: &Order,
+    new: &BTreeSet<SystemId>,
+) -> Result<BTreeMap<SystemId, String>, ProvisionError> {
+    let stored = hub.secrets.read(context.tenant()).await?;
+    let exists = stored.is_some();
+    let mut document = stored.unwrap_or_default();
+    let mut given = BTreeMap::new();
+    let before = document.clone();
+    for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
+        let id = &system.integration.system_id;
+        // A call that died after this step left a secret that nobody was told.
+        let left = document.systems.get(id).and_then(|s| s.webhook.first()).map(|s| s.secret.clone());
+        let secret = system.secret.clone().or(left).unwrap_or_else(|| generate_secret(hub));
+        let webhook = vec![Secret { secret: secret.clone(), expires_at: None }];
+        document.systems.insert(id.clone(), SystemSecrets { webhook });
+        given.insert(id.clone(), secret);
+    }
+    if document != before {
+        hub.secrets.write(context.tenant(), &document, exists).await?;
+    }
+    Ok(given)
+}
+
+/// 256 random bits in the form that Standard Webhooks and Stripe give secrets.
+fn generate_secret(hub: &Hub) -> String {
+    let mut bytes = (hub.random)().to_be_bytes().to_vec();
+    bytes.extend((hub.random)().to_be_bytes());
+    format!("whsec_{}", BASE64.encode(bytes))
+}
+
+fn answer(hub: &Hub, order: &Order, api_key: Option<String>, mut secrets: BTreeMap<SystemId, String>) -> Provisioned {
+    let integration = |ordered: &Ordered| {
+        let system_id = ordered.integration.system_id.clone();
+        ProvisionedIntegration {
+            webhook_url: webhook_url(&hub.settings.public_url, &order.tenant_id, &system_id),
+            webhook_secret: secrets.remove(&system_id),
+            system_id,
+        }
+    };
+    let mut integration = integration;
+    Provisioned {
+        tenant_id: order.tenant_id.clone(),
+        api_key,
+        integrations: order.systems.iter().map(&mut integration).collect(),
+    }
+}
+
+/// Checks everything and finds every error at once.
+fn check(request: Value) -> Result<Order, Vec<FieldError>> {
+    let request: Request =
+        serde_json::from_value(request).map_err(|e| vec![FieldError::new("request", e.to_string())])?;
+    let mut errors = Vec::new();
+    let tenant_id =
+        TenantId::parse(&request.tenant_id).map_err(|e| errors.push(FieldError::new("tenant_id", e.to_string()))).ok();
+    let region = match request.default_region {
+        None => Some(Region::default()),
+        Some(code) => code
+            .parse()
+            .map_err(|_| errors.push(FieldError::new("default_region", "must be an ISO 3166 code such as US")))
+            .ok(),
+    };
+    if request.integrations.len() > INTEGRATIONS_MAX {
+        errors.push(FieldError::new("integrations", format!("must be at most {INTEGRATIONS_MAX} in one call")));
+    }
+    let mut seen = BTreeSet::new();
+    let mut systems = Vec::new();
+    for (i, fields) in request.integrations.into_iter().enumerate() {
+        match ordered(fields) {
+            Ok(system) if seen.insert(system.integration.system_id.clone()) => systems.push(system),
+            Ok(_) => errors.push(FieldError::new(format!("integrations[{i}].system_id"), "stands in the list twice")),
+            Err(list) => errors
+                .extend(list.into_iter().map(|e| FieldError::new(format!("integrations[{i}].{}", e.field), e.message))),
+        }
+    }
+    match (tenant_id, region) {
+        (Some(tenant_id), Some(default_region)) if errors.is_empty() => {
+            let tenant = Tenant {
+                name: request.name.unwrap_or_else(|| tenant_id.to_string()),
+                default_region,
+                active: true,
+                success_outcomes: request.success_outcomes.unwrap_or_else(success_outcomes),
+            };
+            Ok(Order { tenant_id, tenant, systems, reissue_api_key: request.reissue_api_key })
+        }
+        _ => Err(errors),
+    }
+}
+
+fn ordered(mut fields: Map<String, Value>) -> Result<Ordered, Vec<FieldError>> {
+    let wrong = |field: &str, message: &str| vec![FieldError::new(field, message)];
+    let system_id = match fields.remove("system_id") {
+        Some(Value::String(text)) => SystemId::parse(&text).map_err(|e| wrong("system_id", &e.to_string()))?,
+        _ => return Err(wrong("system_id", "is required")),
+    };
+    let secret = match fields.remove("webhook_secret") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(secret)) if (1..=4096).contains(&secret.len()) => Some(secret),
+        Some(_) => return Err(wrong("webhook_secret", "must be text of 1 to 4096 bytes")),
+    };
+    let config: IntegrationConfig =
+        serde_json::from_value(Value::Object(fields)).map_err(|e| wrong("integration", &e.to_string()))?;
+    let integration = Integration::compile(system_id, config)?;
+    if let Some(secret) = &secret {
+        let trial = UnsignedRequest { method: "POST", url: "https://example.com", body: b"{}" };
+        let usable = integration.scheme.sign(&trial, "trial", &[secret], Timestamp::UNIX_EPOCH);
+        usable.map_err(|e| wrong("webhook_secret", &format!("can't be used with this signature scheme: {e}")))?;
+    }
+    Ok(Ordered { integration, secret })
+}

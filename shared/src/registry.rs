@@ -1,0 +1,133 @@
+//! Which tenants and systems exist, and how they are configured; cached in the copy.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    cache::Cache,
+    ids::{SystemId, TenantId},
+    integration::{Integration, IntegrationConfig, Tenant},
+    store::{Item, Key, Store, StoreError},
+};
+
+/// Systems of tenants that a copy remembers. A compiled one takes some 10 KB.
+const KNOWN_MAX: usize = 1_000;
+/// Names that don't exist that a copy remembers, so that guessing costs the guesser and not us (contract §2). Kept apart,
+/// so that guesses can't push out what exists.
+const UNKNOWN_MAX: usize = 10_000;
+
+/// A tenant's active system.
+pub struct Target {
+    /// The tenant's id.
+    pub tenant_id: TenantId,
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The system.
+    pub integration: Integration,
+    source: [String; 2],
+}
+
+type Name = (TenantId, SystemId);
+
+/// The cache.
+pub struct Registry {
+    ttl: Duration,
+    known: Cache<Name, Arc<Target>>,
+    unknown: Cache<Name, ()>,
+}
+
+/// The key of a tenant's own item.
+#[must_use]
+pub fn tenant_key(tenant: &TenantId) -> Key {
+    Key::of(tenant, "config", "tenant")
+}
+
+/// The key of a system's item.
+#[must_use]
+pub fn integration_key(tenant: &TenantId, system: &SystemId) -> Key {
+    Key::of(tenant, "config", format!("integration#{system}"))
+}
+
+impl Registry {
+    /// Remembers each answer for `ttl`.
+    #[must_use]
+    pub fn new(ttl: Duration) -> Self {
+        Self { ttl, known: Cache::new(KNOWN_MAX), unknown: Cache::new(UNKNOWN_MAX) }
+    }
+
+    /// Whether the system is known to exist, without looking; it may have been removed within the last seconds.
+    #[must_use]
+    pub fn knows(&self, tenant: &TenantId, system: &SystemId) -> bool {
+        self.known.get(&(tenant.clone(), system.clone())).is_some()
+    }
+
+    /// The system, if it and its tenant exist and are active.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the configuration can't be read for the moment.
+    pub async fn find(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        system: &SystemId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Target>>, StoreError> {
+        let name = (tenant.clone(), system.clone());
+        if let Some(target) = self.known.fresh(&name, self.ttl, now) {
+            return Ok(Some(target));
+        }
+        if self.unknown.fresh(&name, self.ttl, now).is_some() {
+            return Ok(None);
+        }
+        let keys = [&tenant_key(tenant), &integration_key(tenant, system)];
+        let found = match store.get_all(keys).await? {
+            [Some(tenant_item), Some(item)] => self.target(&name, [doc(&tenant_item), doc(&item)])?,
+            _ => None,
+        };
+        match &found {
+            Some(target) => self.known.put(name, target.clone(), now),
+            None => {
+                self.known.remove(&name);
+                self.unknown.put(name, (), now);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Compiles what was read, unless the cache holds the same compiled.
+    fn target(&self, name: &Name, source: [String; 2]) -> Result<Option<Arc<Target>>, StoreError> {
+        if let Some((_, target)) = self.known.get(name)
+            && target.source == source
+        {
+            return Ok(Some(target));
+        }
+        let tenant: Tenant = stored(&source[0])?;
+        let config: IntegrationConfig = stored(&source[1])?;
+        if !tenant.active || !config.active {
+            return Ok(None);
+        }
+        let integration = Integration::compile(name.1.clone(), config).map_err(|errors| {
+            let list: Vec<String> = errors.into_iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+            damaged(&list.join("; "))
+        })?;
+        Ok(Some(Arc::new(Target { tenant_id: name.0.clone(), tenant, integration, source })))
+    }
+}
+
+fn doc(item: &Item) -> String {
+    item.get_text("doc").unwrap_or_default().to_owned()
+}
+
+fn stored<T: DeserializeOwned>(doc: &str) -> Result<T, StoreError> {
+    serde_json::from_str(doc).map_err(|e| damaged(&e.to_string()))
+}
+
+/// What is stored was checked when it was stored, so this is a newer version's form or damage: an operator's matter.
+fn damaged(reason: &str) -> StoreError {
+    StoreError::Unavailable {
+        operation: "read configuration",
+        reason: format!("stored configuration is unusable: {reason}"),
+    }
+}

@@ -1,0 +1,47 @@
+//! Running a function on Lambda: each `main.rs` calls one of these and nothing else.
+
+use lambda_http::tracing::init_default_subscriber;
+use lambda_runtime::{Error, service_fn};
+
+use crate::{api, authorize, hub::Hub, provision, webhook};
+
+/// Serves the webhooks of one system, or with `None` of any that a tenant registered.
+///
+/// # Errors
+/// Where the environment lacks a setting, or the runtime ends.
+pub async fn webhooks(only: Option<&str>) -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_http::run(service_fn(|request| webhook::handle(&hub, only, request))).await
+}
+
+/// Serves the management API.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn management_api() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_http::run(service_fn(|request| api::handle(&hub, request))).await
+}
+
+/// Serves the gateway's authorizer.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn authorizer() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| authorize::handle(&hub, event))).await
+}
+
+/// Serves operators who make tenants.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn provisioning() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| provision::handle(&hub, event))).await
+}
+
+async fn start() -> Result<Hub, Error> {
+    init_default_subscriber();
+    Ok(Hub::from_env().await?)
+}

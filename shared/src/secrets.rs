@@ -1,0 +1,163 @@
+//! The tenants' secrets: one document per tenant in AWS Secrets Manager, since each secret costs $0.40 a month.
+//!
+//! The document is cached. A signature that fails makes one fresh look, so that a rotation works at once, but at most one
+//! per tenant and copy in 30 s, so that forged signatures cost the forger and not us.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use aws_sdk_secretsmanager::{Client, error::SdkError, operation::get_secret_value::GetSecretValueError};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cache::Cache,
+    hub::Settings,
+    ids::{SystemId, TenantId},
+    store::{StoreError, classify},
+};
+
+/// Contract §2: "at most one fresh look at the tenant's secrets per process in 30 s".
+const FRESH_LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Tenants whose secrets a copy remembers; at 1 to 2 KiB each, a few megabytes.
+const TENANTS_MAX: usize = 2_000;
+
+/// One secret of a system and how long it counts.
+#[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Secret {
+    /// The secret itself.
+    pub secret: String,
+    /// When it stops to count, where it is the older one of a rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What one system has in the document.
+#[derive(Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SystemSecrets {
+    /// Secrets that its webhooks are signed with, the newest first.
+    #[serde(default)]
+    pub webhook: Vec<Secret>,
+}
+
+/// The document of one tenant.
+#[derive(Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Document {
+    /// By system.
+    #[serde(default)]
+    pub systems: BTreeMap<SystemId, SystemSecrets>,
+}
+
+impl Document {
+    /// The secrets of `system` that count at `now`, the newest first.
+    #[must_use]
+    pub fn webhook_secrets(&self, system: &SystemId, now: Timestamp) -> Vec<&str> {
+        let all = self.systems.get(system).map(|s| s.webhook.as_slice()).unwrap_or_default();
+        all.iter().filter(|s| s.expires_at.is_none_or(|end| now < end)).map(|s| s.secret.as_str()).collect()
+    }
+}
+
+// Secrets never reach a log: not even by way of `{:?}`.
+impl std::fmt::Debug for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Document").field("systems", &self.systems.keys()).finish()
+    }
+}
+
+/// Secrets Manager with a cache before it.
+pub struct Secrets {
+    client: Client,
+    prefix: String,
+    ttl: Duration,
+    cache: Cache<TenantId, Arc<Document>>,
+    looks: Cache<TenantId, ()>,
+}
+
+impl Secrets {
+    /// Makes no call.
+    #[must_use]
+    pub fn new(client: Client, settings: &Settings) -> Self {
+        Self {
+            client,
+            prefix: settings.secrets_prefix.clone(),
+            ttl: settings.secrets_ttl,
+            cache: Cache::new(TENANTS_MAX),
+            looks: Cache::new(TENANTS_MAX),
+        }
+    }
+
+    /// The tenant's document, from the cache where it is young enough; empty where the tenant has none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where Secrets Manager fails.
+    pub async fn get(&self, tenant: &TenantId, now: Timestamp) -> Result<Arc<Document>, StoreError> {
+        match self.cache.fresh(tenant, self.ttl, now) {
+            Some(document) => Ok(document),
+            None => self.load(tenant, now).await,
+        }
+    }
+
+    /// After a signature failed with `seen`: the document as it is now, if it is another one and a look is allowed.
+    pub async fn changed(&self, tenant: &TenantId, seen: &Document, now: Timestamp) -> Option<Arc<Document>> {
+        if self.looks.fresh(tenant, FRESH_LOOK_EVERY, now).is_some() {
+            return None;
+        }
+        self.looks.put(tenant.clone(), (), now);
+        let document = self.load(tenant, now).await.ok()?;
+        (*document != *seen).then_some(document)
+    }
+
+    async fn load(&self, tenant: &TenantId, now: Timestamp) -> Result<Arc<Document>, StoreError> {
+        let document = Arc::new(self.read(tenant).await?.unwrap_or_default());
+        self.cache.put(tenant.clone(), document.clone(), now);
+        Ok(document)
+    }
+
+    /// The document as Secrets Manager has it now, for changing it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where Secrets Manager fails or the document isn't of our form.
+    pub async fn read(&self, tenant: &TenantId) -> Result<Option<Document>, StoreError> {
+        let answer = match self.client.get_secret_value().secret_id(self.name(tenant)).send().await {
+            Ok(answer) => answer,
+            Err(SdkError::ServiceError(e)) if matches!(e.err(), GetSecretValueError::ResourceNotFoundException(_)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(classify("GetSecretValue", error)),
+        };
+        // The parser's own message could quote the text, that is a secret.
+        serde_json::from_str(answer.secret_string().unwrap_or_default()).map(Some).map_err(|_| {
+            StoreError::Unavailable {
+                operation: "GetSecretValue",
+                reason: format!(
+                    "the secret {} isn't a document of ours; restore its previous version",
+                    self.name(tenant)
+                ),
+            }
+        })
+    }
+
+    /// Replaces the document (`exists`) or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError`] where Secrets Manager fails.
+    pub async fn write(&self, tenant: &TenantId, document: &Document, exists: bool) -> Result<(), StoreError> {
+        let text = serde_json::to_string(document).map_err(|_| StoreError::Rejected {
+            operation: "PutSecretValue",
+            reason: "the document can't be written as JSON".into(),
+        })?;
+        let name = self.name(tenant);
+        if exists {
+            let request = self.client.put_secret_value().secret_id(name).secret_string(text);
+            request.send().await.map_err(|e| classify("PutSecretValue", e))?;
+        } else {
+            let request = self.client.create_secret().name(name).secret_string(text);
+            request.send().await.map_err(|e| classify("CreateSecret", e))?;
+        }
+        self.cache.remove(tenant);
+        Ok(())
+    }
+
+    fn name(&self, tenant: &TenantId) -> String {
+        format!("{}{tenant}", self.prefix)
+    }
+}

@@ -1,0 +1,14 @@
+//! The bundle as its users see it: HTTP requests in, answers and stored records out, over embedded AWS services in one
+//! process. No port, no sleeping; time and randomness are the test's.
+
+mod bad_input;
+mod calls_to_aws;
+mod crashes;
+mod crm;
+mod exactly_once;
+mod isolation;
+mod limits;
+mod provisioning;
+mod receiving;
+mod samples;
+mod world;

@@ -1,0 +1,293 @@
+//! A hub of its own for each test.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
+use local::{
+    Clock,
+    aws::{Aws, Fault, Record, Tap},
+    bundle::{Surroundings, functions},
+    gateway::Gateway,
+    lambda::Lambda,
+    template::Template,
+};
+use serde_json::{Value, json};
+use shared::signature::{SignatureConfig, UnsignedRequest};
+
+pub const TENANT: &str = "tenant_demo";
+pub const PUBLIC_URL: &str = "https://hub.example";
+
+/// A fault for a call by its number since [`World::fail`].
+type Faults = Box<dyn Fn(usize) -> Fault + Send + Sync>;
+
+/// One deployment: services, functions, gateway.
+pub struct World {
+    pub aws: Aws,
+    template: Template,
+    surroundings: Surroundings,
+    gateway: Mutex<Arc<Gateway>>,
+    lambda: Mutex<Arc<Lambda>>,
+    now: Arc<Mutex<Timestamp>>,
+    tap: Arc<Tap>,
+    faults: Arc<Mutex<(usize, Faults)>>,
+    pub source: IpAddr,
+}
+
+/// An answer over HTTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl World {
+    /// Without tenants, at noon of a day in January.
+    pub async fn new() -> Self {
+        let now = Arc::new(Mutex::new("2026-01-15T12:00:00Z".parse().unwrap()));
+        let time = Arc::clone(&now);
+        let clock: Clock = Arc::new(move || SystemTime::from(*time.lock().unwrap()));
+        let count = AtomicU64::new(1);
+        // Distinct numbers, the same in every run: a multiplicative sequence over all bits.
+        let random = Arc::new(move || {
+            let n = u128::from(count.fetch_add(1, Ordering::Relaxed));
+            n.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+        });
+        let surroundings = Surroundings { clock, random, public_url: PUBLIC_URL.into(), interactive: false };
+        let faults: Arc<Mutex<(usize, Faults)>> = Arc::new(Mutex::new((0, Box::new(|_| Fault::None))));
+        let decide = Arc::clone(&faults);
+        let tap = Tap::new(move |_| {
+            let mut faults = decide.lock().unwrap();
+            faults.0 += 1;
+            (faults.1)(faults.0 - 1)
+        });
+        let aws = Aws::in_memory(9001).unwrap();
+        let template = Template::bundled(&aws.endpoint_url()).unwrap();
+        aws.provision(&template).await.unwrap();
+        let aws = aws.tapped(&tap);
+        let (gateway, lambda) = start(&aws, &template, &surroundings);
+        let source = "203.0.113.7".parse().unwrap();
+        Self {
+            aws,
+            template,
+            surroundings,
+            gateway: Mutex::new(gateway),
+            lambda: Mutex::new(lambda),
+            now,
+            tap,
+            faults,
+            source,
+        }
+    }
+
+    /// With [`TENANT`] and every built-in system.
+    pub async fn with_tenant() -> (Self, Tenant) {
+        let world = Self::new().await;
+        let tenant = world
+            .provision(
+                TENANT,
+                &[
+                    json!({"system_id": "sarah_ai"}),
+                    json!({"system_id": "payment_processor"}),
+                    json!({"system_id": "stripe"}),
+                    json!({"system_id": "github"}),
+                    json!({"system_id": "external_crm", "signature": {"scheme": "custom"}}),
+                ],
+            )
+            .await;
+        (world, tenant)
+    }
+
+    /// New copies of all functions, that remember nothing.
+    pub fn restart(&self) {
+        let (gateway, lambda) = start(&self.aws, &self.template, &self.surroundings);
+        *self.gateway.lock().unwrap() = gateway;
+        *self.lambda.lock().unwrap() = lambda;
+    }
+
+    pub fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        *self.now.lock().unwrap() += Duration::from_secs(seconds);
+    }
+
+    /// Deletes an inbound event's record, as its time to live does.
+    pub async fn forget(&self, tenant: &Tenant, system: &str, event_id: &str) {
+        let text = |t: String| aws_sdk_dynamodb::types::AttributeValue::S(t);
+        let id = shared::ids::derived("inb", &[&tenant.id, system, event_id]);
+        let table = self.template.tables[0].name.clone();
+        let request =
+            aws_sdk_dynamodb::Client::new(&local::bundle::sdk_config(&self.aws)).delete_item().table_name(table);
+        let request = request.key("pk", text(format!("{}#in", tenant.id))).key("sk", text(id));
+        let old = request.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld).send().await.unwrap();
+        assert!(old.attributes.is_some(), "there is no record of {event_id}");
+    }
+
+    /// From now on, the AWS calls meet these faults.
+    pub fn fail(&self, faults: impl Fn(usize) -> Fault + Send + Sync + 'static) {
+        *self.faults.lock().unwrap() = (0, Box::new(faults));
+    }
+
+    /// The AWS calls since the last time this was asked.
+    pub fn calls(&self) -> Vec<Record> {
+        self.tap.take()
+    }
+
+    pub async fn invoke(&self, function: &str, event: Value) -> Result<Value, String> {
+        let lambda = Arc::clone(&self.lambda.lock().unwrap());
+        lambda.invoke(function, event).await.map_err(|e| e.to_string())
+    }
+
+    pub async fn provision(&self, tenant: &str, integrations: &[Value]) -> Tenant {
+        let answer = self.invoke(
+            "provision-tenant",
+            json!({"tenant_id": tenant, "name": "Demo", "default_region": "US", "integrations": integrations}),
+        );
+        let answer = answer.await.unwrap();
+        let configs = integrations.iter().map(|i| (i["system_id"].as_str().unwrap().to_owned(), i.clone())).collect();
+        Tenant { id: tenant.to_owned(), answer, configs }
+    }
+
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).unwrap();
+        let gateway = Arc::clone(&self.gateway.lock().unwrap());
+        let response = gateway.handle(request, self.source).await;
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        }
+    }
+
+    /// Signs and sends a JSON webhook.
+    pub async fn send(&self, tenant: &Tenant, system: &str, body: &Value) -> Answer {
+        self.send_with(tenant, system, &[], &body.to_string()).await
+    }
+
+    /// Signs and sends a webhook with more headers.
+    pub async fn send_with(&self, tenant: &Tenant, system: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let signed = tenant.sign(system, body, self.now());
+        let mut all: Vec<(&str, &str)> = vec![("content-type", "application/json")];
+        all.extend(headers);
+        all.extend(signed.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        self.request(Method::POST, &format!("/webhooks/{}/{system}", tenant.id), &all, body.to_owned()).await
+    }
+
+    pub async fn get(&self, tenant: &Tenant, path: &str) -> Answer {
+        let authorization = format!("Bearer {}", tenant.key());
+        self.request(Method::GET, path, &[("authorization", &authorization)], "").await
+    }
+
+    pub async fn phone(&self, tenant: &Tenant, number: &str) -> Value {
+        self.get(tenant, &format!("/v1/phone-numbers/{number}")).await.body
+    }
+
+    pub async fn interactions(&self, tenant: &Tenant, number: &str) -> Vec<Value> {
+        let answer = self.get(tenant, &format!("/v1/phone-numbers/{number}/interactions")).await;
+        answer.body["data"].as_array().cloned().unwrap_or_else(|| panic!("no list: {:?}", answer.body))
+    }
+}
+
+fn start(aws: &Aws, template: &Template, surroundings: &Surroundings) -> (Arc<Gateway>, Arc<Lambda>) {
+    let functions = functions(aws, template, surroundings).unwrap();
+    let lambda = Arc::new(Lambda::new(template, functions, Arc::clone(&surroundings.clock), 1).unwrap());
+    (Arc::new(Gateway::new(template, Arc::clone(&lambda), Arc::clone(&surroundings.clock))), lambda)
+}
+
+/// A tenant as its engineer sees it: key and secrets.
+pub struct Tenant {
+    pub id: String,
+    pub answer: Value,
+    configs: Vec<(String, Value)>,
+}
+
+impl Tenant {
+    pub fn key(&self) -> &str {
+        self.answer["api_key"].as_str().unwrap()
+    }
+
+    pub fn secret(&self, system: &str) -> &str {
+        let systems = self.answer["integrations"].as_array().unwrap();
+        systems.iter().find(|s| s["system_id"] == system).unwrap()["webhook_secret"].as_str().unwrap()
+    }
+
+    /// The headers with which the system's sender signs `body`.
+    pub fn sign(&self, system: &str, body: &str, now: Timestamp) -> Vec<(String, String)> {
+        let config = &self.configs.iter().find(|(name, _)| name == system).unwrap().1;
+        sign(
+            &scheme(system, config),
+            self.secret(system),
+            &format!("{PUBLIC_URL}/webhooks/{}/{system}", self.id),
+            body,
+            now,
+        )
+    }
+}
+
+/// The scheme that an integration uses, the built-in systems' by default.
+fn scheme(system: &str, config: &Value) -> SignatureConfig {
+    match (config.get("signature"), system) {
+        (Some(signature), _) => serde_json::from_value(signature.clone()).unwrap(),
+        (None, "stripe") => SignatureConfig::Stripe {},
+        (None, "github") => SignatureConfig::Github {},
+        (None, "sarah_ai" | "payment_processor") => SignatureConfig::Custom {},
+        (None, _) => SignatureConfig::Standard {},
+    }
+}
+
+pub fn sign(config: &SignatureConfig, secret: &str, url: &str, body: &str, now: Timestamp) -> Vec<(String, String)> {
+    let request = UnsignedRequest { method: "POST", url, body: body.as_bytes() };
+    let id = format!("msg_{}", shared::ids::sha256_hex(body.as_bytes()).split_at(16).0);
+    let headers = config.compile().unwrap().sign(&request, &id, &[secret], now).unwrap();
+    headers.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+}
+
+/// A sample of `events/`, as text of the file.
+pub fn sample(system: &str, name: &str) -> Value {
+    let path = format!("{}/../events/{system}/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).unwrap()
+}
+
+/// The body of a sample.
+pub fn sample_body(system: &str, name: &str) -> Value {
+    sample(system, name)["body"].clone()
+}
+
+/// A `call.ended` of Sarah AI.
+pub fn call_ended(event: &str, call: &str, number: &str) -> Value {
+    json!({
+        "event_id": event,
+        "event_type": "call.ended",
+        "timestamp": "2026-01-15T10:30:00Z",
+        "call": {"id": call, "destination_number": number, "duration_seconds": 180, "disposition": "INTERESTED"},
+        "agent": {"name": "Sarah"},
+    })
+}
