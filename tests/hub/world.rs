@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
 use local::{
     Clock,
-    aws::{Aws, Fault, Record, Tap},
+    aws::{Aws, Fault, Record, Service, Tap},
     bundle::{Surroundings, functions},
     gateway::Gateway,
     lambda::Lambda,
@@ -39,6 +39,7 @@ pub struct World {
     now: Arc<Mutex<Timestamp>>,
     tap: Arc<Tap>,
     faults: Arc<Mutex<(usize, Faults)>>,
+    tables_down: Arc<AtomicBool>,
     pub source: IpAddr,
 }
 
@@ -71,7 +72,12 @@ impl World {
         let surroundings = Surroundings { clock, random, public_url: PUBLIC_URL.into(), interactive: false };
         let faults: Arc<Mutex<(usize, Faults)>> = Arc::new(Mutex::new((0, Box::new(|_| Fault::None))));
         let decide = Arc::clone(&faults);
-        let tap = Tap::new(move |_| {
+        let tables_down = Arc::new(AtomicBool::new(false));
+        let down = Arc::clone(&tables_down);
+        let tap = Tap::new(move |call| {
+            if down.load(Ordering::Relaxed) && call.service == Service::DynamoDb {
+                return Fault::Refuse { status: 400, code: "ThrottlingException" };
+            }
             let mut faults = decide.lock().unwrap();
             faults.0 += 1;
             (faults.1)(faults.0 - 1)
@@ -91,6 +97,7 @@ impl World {
             now,
             tap,
             faults,
+            tables_down,
             source,
         }
     }
@@ -128,6 +135,11 @@ impl World {
         *self.now.lock().unwrap() += Duration::from_secs(seconds);
     }
 
+    /// Sets the clocks back.
+    pub fn rewind(&self, seconds: u64) {
+        *self.now.lock().unwrap() -= Duration::from_secs(seconds);
+    }
+
     /// Deletes an inbound event's record, as its time to live does.
     pub async fn forget(&self, tenant: &Tenant, system: &str, event_id: &str) {
         let text = |t: String| aws_sdk_dynamodb::types::AttributeValue::S(t);
@@ -142,7 +154,42 @@ impl World {
 
     /// From now on, the AWS calls meet these faults.
     pub fn fail(&self, faults: impl Fn(usize) -> Fault + Send + Sync + 'static) {
+        self.tables_down.store(false, Ordering::Relaxed);
         *self.faults.lock().unwrap() = (0, Box::new(faults));
+    }
+
+    /// From now on, DynamoDB answers that it is overloaded.
+    pub fn fail_tables(&self) {
+        self.tables_down.store(true, Ordering::Relaxed);
+    }
+
+    /// The bodies of the messages in the retry queue, delayed ones included once their time has come.
+    pub async fn queued(&self) -> Vec<String> {
+        let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
+        let url = sqs.list_queues().queue_name_prefix("").send().await.unwrap().queue_urls.unwrap_or_default();
+        let url = url.into_iter().find(|url| url.ends_with("RetryQueue")).unwrap();
+        tokio::time::sleep(Duration::from_secs(900)).await; // virtual: the longest delay that SQS knows
+        let mut bodies = Vec::new();
+        loop {
+            let received = sqs.receive_message().queue_url(&url).max_number_of_messages(10).send().await.unwrap();
+            let messages = received.messages.unwrap_or_default();
+            if messages.is_empty() {
+                return bodies;
+            }
+            bodies.extend(messages.into_iter().filter_map(|m| m.body));
+        }
+    }
+
+    /// Makes `secret` the system's newest, the old ones ending at `end`.
+    pub async fn rotate(&self, tenant: &Tenant, system: &str, secret: &str, end: Timestamp) {
+        let client = aws_sdk_secretsmanager::Client::new(&local::bundle::sdk_config(&self.aws));
+        let name = format!("smrt/local/tenant/{}", tenant.id);
+        let document = client.get_secret_value().secret_id(&name).send().await.unwrap();
+        let mut document: Value = serde_json::from_str(document.secret_string().unwrap()).unwrap();
+        let secrets = document["systems"][system]["webhook"].as_array_mut().unwrap();
+        secrets.iter_mut().for_each(|old| old["expires_at"] = json!(end));
+        secrets.insert(0, json!({"secret": secret}));
+        client.put_secret_value().secret_id(&name).secret_string(document.to_string()).send().await.unwrap();
     }
 
     /// The AWS calls since the last time this was asked.

@@ -1,6 +1,6 @@
 //! `cargo local`: the whole bundle in one process.
 //!
-//! [`Hub`] is all of it, started:
+//! [`Server`] is all of it, started:
 //!
 //! * [`template`] reads what `infra/template.yaml` deploys.
 //! * [`gateway`] takes HTTP requests and calls functions.
@@ -12,10 +12,10 @@ pub mod aws;
 pub mod bundle;
 pub mod functions;
 pub mod gateway;
-mod hub;
 mod ids;
 pub mod lambda;
 pub mod options;
+mod server;
 pub mod template;
 #[cfg(test)]
 mod testing;
@@ -24,7 +24,7 @@ pub mod triggers;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub use hub::{Hub, StartError};
+pub use server::{Server, StartError};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use local::functions::Functions;
 use local::options::{Command, HELP, Options};
-use local::{Clock, Hub, StartError};
+use local::{Clock, Server, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -30,12 +30,12 @@ async fn main() -> ExitCode {
 
 async fn serve(options: &Options) -> Result<(), StartError> {
     let clock: Clock = Arc::new(SystemTime::now);
-    let seed = clock().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let hub = Hub::start(options, clock, seed as u64, |_, _| Functions::default()).await?;
-    println!("HTTP API and Lambda:  {}", hub.url());
-    println!("AWS services:         {}", hub.aws().endpoint_url());
+    let seed = clock().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into();
+    let server = Server::start(options, clock, seed, |_, _, _| Ok(Functions::default())).await?;
+    println!("HTTP API and Lambda:  {}", server.url());
+    println!("AWS services:         {}", server.aws().endpoint_url());
     until_told_to_stop().await;
-    hub.stop().await;
+    server.stop().await;
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! Helpers for this crate's tests.
 
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -117,6 +117,11 @@ impl<'a> Effect<'a> {
         if let Some(at) = mapped.occurred_at {
             fields.entry(OCCURRED_AT.into()).or_insert_with(|| (Value::String(at.to_string()), Merge::Min));
         }
+        if kind != Kind::Interaction
+            && let Some(key) = mapped.key
+        {
+            fields.insert("external_id".into(), (key.into(), Merge::First));
+        }
         if mapped.counts_as_call {
             fields.insert(CALL_ENDED.into(), (Value::from(1), Merge::Last));
         }

@@ -63,7 +63,7 @@ fn execute(database: &Database, operation: &str, body: &[u8]) -> Result<String, 
         body: &[u8],
         work: impl FnOnce(I) -> Result<O, DynoxideError>,
     ) -> Result<String, DynoxideError> {
-        let request = serde_json::from_slice(body).map_err(malformed)?;
+        let request = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
         serde_json::to_string(&work(request)?).map_err(internal)
     }
     match operation {
@@ -93,7 +93,7 @@ fn execute(database: &Database, operation: &str, body: &[u8]) -> Result<String, 
 }
 
 /// The engine refuses bad values while it reads a request, and marks those refusals in the reader's message.
-fn malformed(error: serde_json::Error) -> DynoxideError {
+fn malformed(error: &serde_json::Error) -> DynoxideError {
     let message = error.to_string();
     match message.split_once(':') {
         Some((marker, refusal)) if marker.starts_with("VALIDATION") => {

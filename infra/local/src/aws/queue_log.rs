@@ -90,11 +90,11 @@ impl Contents {
         messages.sort_by_key(|(position, _)| *position);
         let dead_letters: HashMap<_, _> = self.queues.queues.iter().filter_map(redrive).collect();
         let settled = messages.into_iter().map(|(_, mut message)| {
-            if let Some((target, max_receives)) = dead_letters.get(message.queue.as_str()) {
-                if message.receives >= *max_receives {
-                    message.queue.clone_from(target);
-                    message.receives = 0;
-                }
+            if let Some((target, max_receives)) = dead_letters.get(message.queue.as_str())
+                && message.receives >= *max_receives
+            {
+                message.queue.clone_from(target);
+                message.receives = 0;
             }
             message
         });
@@ -122,7 +122,9 @@ impl QueueLog {
     pub(super) fn open(path: &Path) -> Result<(Self, Contents), OpenError> {
         let (journal, entries) = Journal::open::<Entry>(path)?;
         let mut contents = Contents::default();
-        entries.into_iter().for_each(|entry| contents.apply(entry));
+        for entry in entries {
+            contents.apply(entry);
+        }
         Ok((Self { journal, path: path.to_owned() }, contents))
     }
 
@@ -176,7 +178,9 @@ mod tests {
     /// The queue and body of each message that is left.
     fn left(entries: Vec<Entry>) -> Vec<String> {
         let mut contents = Contents::default();
-        entries.into_iter().for_each(|entry| contents.apply(entry));
+        for entry in entries {
+            contents.apply(entry);
+        }
         let (_, messages) = contents.into_parts();
         messages
             .iter()

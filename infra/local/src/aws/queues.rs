@@ -77,11 +77,11 @@ impl Engine {
             return super::error(StatusCode::BAD_REQUEST, "com.amazonaws.sqs#InvalidParameterValue", message);
         }
         let response = self.execute(operation, body).await;
-        if response.status().is_success() {
-            if let Err(problem) = self.note(operation, &request, response.body()).await {
-                let message = format!("The change can't be written to the data directory: {problem}.");
-                return super::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", &message);
-            }
+        if response.status().is_success()
+            && let Err(problem) = self.note(operation, &request, response.body()).await
+        {
+            let message = format!("The change can't be written to the data directory: {problem}.");
+            return super::error(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", &message);
         }
         response
     }

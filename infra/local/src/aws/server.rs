@@ -1,7 +1,5 @@
 //! The front for everything outside the process: the three services on one local port.
 
-use std::future::Future;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};

@@ -1,6 +1,5 @@
 //! A tap on the line to the services: counts calls, and makes them fail on purpose.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -145,7 +144,7 @@ impl Tap {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let fault = (self.fault)(&Call { number, service, operation, body: &body });
         let response = match fault {
-            Fault::None | Fault::LoseAnswer => Some(make(body).await),
+            Fault::None | Fault::LoseAnswer => Some(make(metered(service, body)).await),
             Fault::Refuse { .. } | Fault::Disconnect | Fault::TimeOut => None,
         };
         let record = Record {
@@ -166,6 +165,17 @@ impl Tap {
             (Fault::Disconnect, _) => Err(LostAnswer::Disconnected),
             (Fault::None | Fault::TimeOut | Fault::LoseAnswer, _) => Err(LostAnswer::TimedOut),
         }
+    }
+}
+
+/// The request, asking for the capacity that it takes: the functions don't ask, but whoever taps them wants to know.
+fn metered(service: Service, body: Bytes) -> Bytes {
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(Value::Object(mut request)) if service == Service::DynamoDb => {
+            request.entry("ReturnConsumedCapacity").or_insert_with(|| "INDEXES".into());
+            Value::Object(request).to_string().into()
+        }
+        _ => body,
     }
 }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::template::Template;
 use crate::testing::{Directory, clock_at};
 
-const TEMPLATE: &str = r#"
+const TEMPLATE: &str = "
 Resources:
   Things:
     Type: AWS::DynamoDB::Table
@@ -36,7 +36,7 @@ Resources:
   Dead:
     Type: AWS::SQS::Queue
     Properties: {QueueName: dead}
-"#;
+";
 
 struct Clients {
     dynamodb: aws_sdk_dynamodb::Client,

@@ -13,22 +13,44 @@ use crate::aws::{ACCOUNT_ID, REGION};
 use crate::lambda::Lambda;
 use crate::template::Authorizer;
 
-/// What the authorizer says about the caller, or the answer that the caller gets instead of the function's.
+/// Why a caller doesn't get through to the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The request doesn't say who the caller is.
+    Unauthorized,
+    /// The authorizer said no.
+    Forbidden,
+    /// The authorizer failed, or said neither yes nor no.
+    Failed,
+}
+
+impl Refusal {
+    /// The caller's answer.
+    pub(super) fn response(self) -> Response<Bytes> {
+        match self {
+            Self::Unauthorized => answer::message(StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Forbidden => answer::message(StatusCode::FORBIDDEN, "Forbidden"),
+            Self::Failed => answer::internal_error(),
+        }
+    }
+}
+
+/// What the authorizer says about a caller whom it lets in.
 pub(super) async fn ask(
     lambda: &Lambda,
     authorizer: &Authorizer,
     event: &Map<String, Value>,
-) -> Result<Value, Response<Bytes>> {
+) -> Result<Value, Refusal> {
     let identity: Option<Vec<_>> = authorizer.identity_headers.iter().map(|name| identity(event, name)).collect();
-    let identity = identity.ok_or_else(|| answer::message(StatusCode::UNAUTHORIZED, "Unauthorized"))?;
+    let identity = identity.ok_or(Refusal::Unauthorized)?;
     let verdict = lambda.invoke(&authorizer.function, question(event, &identity)).await.map_err(|error| {
         tracing::error!(function = authorizer.function, %error, "the authorizer failed");
-        answer::internal_error()
+        Refusal::Failed
     })?;
     match verdict.get("isAuthorized").and_then(Value::as_bool) {
         Some(true) => Ok(verdict.get("context").cloned().unwrap_or(Value::Null)),
-        Some(false) => Err(answer::message(StatusCode::FORBIDDEN, "Forbidden")),
-        None => Err(answer::internal_error()),
+        Some(false) => Err(Refusal::Forbidden),
+        None => Err(Refusal::Failed),
     }
 }
 

@@ -9,7 +9,6 @@ mod routes;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -71,7 +70,7 @@ impl Gateway {
                         known.insert("authorizer".to_owned(), json!({"lambda": context}));
                     }
                 }
-                Err(response) => return response,
+                Err(refusal) => return refusal.response(),
             }
         }
         event::add_body(&mut event, &request);

@@ -99,16 +99,16 @@ impl Document {
     fn resolve(&self, value: &Value, at: &str) -> Result<Value, TemplateError> {
         match value {
             Value::Array(items) => items.iter().map(|item| self.resolve(item, at)).collect(),
-            Value::Object(fields) => match function_call(fields) {
-                Some((name, argument)) => self.call(name, argument, at),
-                None => {
-                    let mut resolved = Map::new();
-                    for (name, field) in fields {
-                        resolved.insert(name.clone(), self.resolve(field, &format!("{at}.{name}"))?);
-                    }
-                    Ok(resolved.into())
+            Value::Object(fields) => {
+                if let Some((name, argument)) = function_call(fields) {
+                    return self.call(name, argument, at);
                 }
-            },
+                let mut resolved = Map::new();
+                for (name, field) in fields {
+                    resolved.insert(name.clone(), self.resolve(field, &format!("{at}.{name}"))?);
+                }
+                Ok(resolved.into())
+            }
             plain => Ok(plain.clone()),
         }
     }
@@ -138,7 +138,7 @@ impl Document {
             let (reference, after) = after.split_once('}').ok_or_else(|| invalid(at, "a ${ has no end"))?;
             result.push_str(before);
             match reference.strip_prefix('!') {
-                Some(literal) => result.push_str(&format!("${{{literal}}}")),
+                Some(literal) => result.extend(["${", literal, "}"]),
                 None => result.push_str(&plain_text(self.value(reference, at)?)),
             }
             rest = after;

@@ -29,7 +29,7 @@ pub async fn run(template: &Template, aws: &Aws, lambda: &Arc<Lambda>, clock: &C
 }
 
 /// Is done when it is time to stop.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left to say so: the same thing.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -89,11 +89,9 @@ impl Mapping {
                 return;
             }
         };
-        let failed = if self.trigger.reports_failures { failures(&answer) } else { Some(HashSet::new()) };
-        let Some(failed) =
-            failed.filter(|failed| failed.iter().all(|id| messages.iter().any(|m| text(m, "MessageId") == *id)))
-        else {
-            tracing::error!(function, messages = messages.len(), "a batch failed: its answer names no failures");
+        let failed = if self.trigger.reports_failures { failures(&answer, messages) } else { Some(HashSet::new()) };
+        let Some(failed) = failed else {
+            tracing::error!(function, messages = messages.len(), "a batch failed: its answer names no messages of it");
             return;
         };
         for message in messages.iter().filter(|message| !failed.contains(text(message, "MessageId"))) {
@@ -119,13 +117,15 @@ impl Mapping {
     }
 }
 
-/// The messages that the function names as failed; `None` where it names something that can't be a message, for which
-/// Lambda fails the whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
-fn failures(answer: &Value) -> Option<HashSet<&str>> {
-    match answer.get("batchItemFailures") {
-        None | Some(Value::Null) => Some(HashSet::new()),
-        Some(failures) => failures.as_array()?.iter().map(|failure| failure.get("itemIdentifier")?.as_str()).collect(),
-    }
+/// The messages that the function names as failed; `None` where it names something else, for which Lambda fails the
+/// whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
+fn failures<'a>(answer: &'a Value, messages: &[Value]) -> Option<HashSet<&'a str>> {
+    let failures = match answer.get("batchItemFailures") {
+        None | Some(Value::Null) => return Some(HashSet::new()),
+        Some(failures) => failures.as_array()?,
+    };
+    let is_message = |id: &&str| messages.iter().any(|message| text(message, "MessageId") == *id);
+    failures.iter().map(|failure| failure.get("itemIdentifier")?.as_str().filter(is_message)).collect()
 }
 
 /// The message's own attributes, in the form that Lambda gives them.

@@ -124,7 +124,7 @@ async fn a_message_arrives_as_lambda_gives_it() {
     assert_eq!(record["eventSourceARN"], "arn:aws:sqs:us-east-1:000000000000:q");
     assert_eq!(record["awsRegion"], "us-east-1");
     assert!(record["messageId"].is_string() && record["receiptHandle"].is_string());
-    sleep(Duration::from_secs(300)).await;
+    sleep(Duration::from_mins(5)).await;
     assert_eq!(world.batches().len(), 1, "what succeeded was deleted");
 }
 
@@ -141,7 +141,7 @@ async fn named_failures_come_back_and_end_with_the_dead_letters() {
     for body in ["a", "b", "c"] {
         world.send(body).await;
     }
-    sleep(Duration::from_secs(300)).await;
+    sleep(Duration::from_mins(5)).await;
     let batches = world.batches();
     assert_eq!(batches[0], batch(2, &["a", "b", "c"]));
     assert_eq!(batches[1].1, ["b"]);
@@ -151,8 +151,8 @@ async fn named_failures_come_back_and_end_with_the_dead_letters() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_batch_comes_back_whole() {
-    let error = || FunctionError { error_type: "E".to_owned(), message: "m".to_owned() };
     type Answer = Box<dyn Fn(usize, &Value) -> Result<Value, FunctionError> + Send + Sync>;
+    let error = || FunctionError { error_type: "E".to_owned(), message: "m".to_owned() };
     let table: [(&str, Answer); 3] = [
         ("", Box::new(move |number, _| if number == 0 { Err(error()) } else { Ok(Value::Null) })),
         (
@@ -169,7 +169,7 @@ async fn a_failed_batch_comes_back_whole() {
     for (index, (more, answer)) in table.into_iter().enumerate() {
         let world = World::start(&queue_event(more), answer).await;
         world.send("a").await;
-        sleep(Duration::from_secs(300)).await;
+        sleep(Duration::from_mins(5)).await;
         let bodies: Vec<_> = world.batches().into_iter().map(|(_, bodies)| bodies).collect();
         assert_eq!(bodies, [["a"], ["a"]], "case {index}");
     }
@@ -219,7 +219,7 @@ async fn stopping_lets_a_batch_end() {
     world.stop.send(true).unwrap();
     world.running.await.unwrap();
     assert_eq!((start.elapsed() + Duration::from_secs(1)).as_secs(), WORK.as_secs());
-    sleep(Duration::from_secs(120)).await;
+    sleep(Duration::from_mins(2)).await;
     let left = world.aws.request(Service::Sqs, "ReceiveMessage", &json!({"QueueUrl": url("q")})).await.unwrap();
     assert_eq!(left["Messages"].as_array().map_or(0, Vec::len), 0);
 }

@@ -1,5 +1,6 @@
 //! Everything together: the services, the gateway and the triggers, each on its port.
 
+use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +22,10 @@ use crate::triggers;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often expired items are deleted. DynamoDB itself takes up to two days.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The hub, served.
-pub struct Hub {
+pub struct Server {
     url: String,
     aws: Aws,
     stop: watch::Sender<bool>,
@@ -37,6 +38,9 @@ pub enum StartError {
     /// The template can't run locally.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// The functions can't be made.
+    #[error("The functions can't be made: {0}")]
+    Build(Box<dyn Error + Send + Sync>),
     /// The template has other functions than this binary.
     #[error(transparent)]
     Functions(#[from] FunctionsDiffer),
@@ -58,10 +62,10 @@ pub enum StartError {
     },
 }
 
-impl Hub {
-    /// Starts serving what `infra/template.yaml` describes. `functions` makes its functions out of the services that
-    /// they use and of the template, which has their environment variables. `clock` tells the time, and `seed` is
-    /// what request ids are drawn from.
+impl Server {
+    /// Starts serving what `infra/template.yaml` describes. `build` makes its functions out of the services that they
+    /// use, the template, which has their environment variables, and the URL of the HTTP API. `clock` tells the time,
+    /// and `seed` is what request ids are drawn from.
     ///
     /// # Errors
     /// When the template, the functions, the data directory and the ports don't go together.
@@ -69,7 +73,7 @@ impl Hub {
         options: &Options,
         clock: Clock,
         seed: u64,
-        functions: impl FnOnce(&Aws, &Template) -> Functions,
+        build: impl FnOnce(&Aws, &Template, &str) -> Result<Functions, Box<dyn Error + Send + Sync>>,
     ) -> Result<Self, StartError> {
         let listener = listen(options.port, "--port").await?;
         let aws_listener = listen(options.aws_port, "--aws-port").await?;
@@ -79,11 +83,12 @@ impl Hub {
             None => Aws::in_memory(aws_port)?,
         };
         let template = Template::bundled(&aws.endpoint_url())?;
-        let lambda = Arc::new(Lambda::new(&template, functions(&aws, &template), Arc::clone(&clock), seed)?);
+        let url = format!("http://127.0.0.1:{}", local_port(&listener, options.port));
+        let functions = build(&aws, &template, &url).map_err(StartError::Build)?;
+        let lambda = Arc::new(Lambda::new(&template, functions, Arc::clone(&clock), seed)?);
         aws.provision(&template).await?;
         let gateway = Arc::new(Gateway::new(&template, Arc::clone(&lambda), Arc::clone(&clock)));
 
-        let url = format!("http://127.0.0.1:{}", local_port(&listener, options.port));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(report("the HTTP API", gateway.serve(listener, is_set(stopped.clone()))));
@@ -127,8 +132,7 @@ fn local_port(listener: &TcpListener, wanted: u16) -> u16 {
 }
 
 async fn is_set(mut stop: watch::Receiver<bool>) {
-    // An error means that the hub is gone: the same thing.
-    let _ = stop.wait_for(|stop| *stop).await;
+    triggers::stopped(&mut stop).await;
 }
 
 async fn report(what: &'static str, served: impl Future<Output = std::io::Result<()>>) {
@@ -137,14 +141,12 @@ async fn report(what: &'static str, served: impl Future<Output = std::io::Result
     }
 }
 
-async fn sweep(aws: Aws, stop: watch::Receiver<bool>) {
+async fn sweep(aws: Aws, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    let stopped = is_set(stop);
-    tokio::pin!(stopped);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = &mut stopped => return,
+            () = triggers::stopped(&mut stop) => return,
         }
         if let Err(error) = aws.sweep_expired().await {
             tracing::error!(error, "expired items can't be deleted");
@@ -164,14 +166,15 @@ mod tests {
 
     const OPTIONS: Options = Options { port: 0, aws_port: 0, data_dir: None, demo: false };
 
-    /// Functions that answer with their event, as many as the template has.
-    fn echoes(_: &Aws, template: &Template) -> Functions {
-        template.functions.iter().fold(Functions::default(), |functions, spec| {
+    /// Functions that answer with their event's body, as many as the template has.
+    #[expect(clippy::unnecessary_wraps, reason = "it stands in for functions that may lack a setting")]
+    fn echoes(_: &Aws, template: &Template, _: &str) -> Result<Functions, Box<dyn Error + Send + Sync>> {
+        Ok(template.functions.iter().fold(Functions::default(), |functions, spec| {
             functions.with(
                 &spec.name,
                 function(|event, _| async move { Ok(json!({"statusCode": 200, "body": event["body"]})) }),
             )
-        })
+        }))
     }
 
     async fn exchange(url: &str, request: &str) -> String {
@@ -191,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_ports_answer_until_the_stop() {
-        let hub = Hub::start(&OPTIONS, clock_at(0), 1, echoes).await.unwrap();
+        let hub = Server::start(&OPTIONS, clock_at(0), 1, echoes).await.unwrap();
         let response = exchange(hub.url(), &post("/webhooks/acme/stripe", "", "hello")).await;
         assert!(response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with("\r\n\r\nhello"), "{response}");
         let target = "X-Amz-Target: DynamoDB_20120810.ListTables\r\n";
@@ -204,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_on_the_port_too() {
-        let hub = Hub::start(&OPTIONS, clock_at(0), 1, echoes).await.unwrap();
+        let hub = Server::start(&OPTIONS, clock_at(0), 1, echoes).await.unwrap();
         let head = "POST /webhooks/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 10485761\r\n\r\n";
         let mut stream = TcpStream::connect(hub.url().strip_prefix("http://").unwrap()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -215,14 +218,19 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_go_together_is_explained() {
-        let hub = Hub::start(&OPTIONS, clock_at(0), 1, echoes).await.unwrap();
+        let hub = Server::start(&OPTIONS, clock_at(0), 1, echoes).await.unwrap();
         let port = hub.url().rsplit(':').next().unwrap().parse().unwrap();
-        let taken = Hub::start(&Options { port, ..OPTIONS }, clock_at(0), 1, echoes).await.err().unwrap().to_string();
+        let taken =
+            Server::start(&Options { port, ..OPTIONS }, clock_at(0), 1, echoes).await.err().unwrap().to_string();
         assert!(
             taken.starts_with(&format!("Port {port} can't be used: ")) && taken.ends_with("with --port."),
             "{taken}"
         );
-        let none = Hub::start(&OPTIONS, clock_at(0), 1, |_, _| Functions::default()).await.err().unwrap().to_string();
+        let none = Server::start(&OPTIONS, clock_at(0), 1, |_, _, _| Ok(Functions::default()))
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(none.contains("Only in infra/template.yaml: authorize-api-key, management-api,"), "{none}");
     }
 
@@ -231,10 +239,10 @@ mod tests {
         let directory = Directory::new();
         let options = Options { data_dir: Some(directory.path().to_owned()), ..OPTIONS };
         let put = json!({"TableName": "smrt-local-HubTable", "Item": {"pk": {"S": "a"}, "sk": {"S": "b"}}});
-        let hub = Hub::start(&options, clock_at(0), 1, echoes).await.unwrap();
+        let hub = Server::start(&options, clock_at(0), 1, echoes).await.unwrap();
         hub.aws().request(Service::DynamoDb, "PutItem", &put).await.unwrap();
         hub.stop().await;
-        let hub = Hub::start(&options, clock_at(0), 1, echoes).await.unwrap();
+        let hub = Server::start(&options, clock_at(0), 1, echoes).await.unwrap();
         let scan = json!({"TableName": "smrt-local-HubTable"});
         let found = hub.aws().request(Service::DynamoDb, "Scan", &scan).await.unwrap();
         assert_eq!(found["Count"], 1);
