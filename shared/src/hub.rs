@@ -139,7 +139,7 @@ impl Hub {
         let http = HttpClient::new().tls_provider(tls).build_https();
         let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         let aws = aws.retry_config(retries()).timeout_config(timeouts()).load().await;
-        Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(rand::random)))
+        Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(system_random)))
     }
 
     /// The time now.
@@ -147,6 +147,12 @@ impl Hub {
     pub fn now(&self) -> Timestamp {
         (self.clock)()
     }
+}
+
+/// Random bits of the operating system's seeding, good for keys and secrets.
+#[must_use]
+pub fn system_random() -> u128 {
+    rand::random()
 }
 
 /// Three tries within a webhook's patience: senders give up after 5 to 30 s, so waits begin at 50 ms, not at the SDK's 1 s.

@@ -10,6 +10,7 @@
 
 pub mod aws;
 pub mod bundle;
+pub mod demo;
 pub mod functions;
 pub mod gateway;
 mod ids;

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use local::functions::Functions;
+use jiff::Timestamp;
+use local::bundle::{Surroundings, functions};
+use local::demo;
 use local::options::{Command, HELP, Options};
-use local::{Clock, Server, StartError};
+use local::{Clock, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -28,12 +30,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn serve(options: &Options) -> Result<(), StartError> {
+async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
+    // The log goes to standard error, so that the demo's table and its `curl` lines stand alone.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let clock: Clock = Arc::new(SystemTime::now);
     let seed = clock().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos().into();
-    let server = Server::start(options, clock, seed, |_, _, _| Ok(Functions::default())).await?;
+    let time = Arc::clone(&clock);
+    let server = Server::start(options, clock, seed, |aws, template, url| {
+        let random = Arc::new(shared::hub::system_random);
+        let surroundings = Surroundings { clock: time, random, public_url: url.to_owned(), interactive: true };
+        Ok(functions(aws, template, &surroundings)?)
+    })
+    .await?;
+    if options.demo {
+        print!("{}", demo::run(server.url(), Timestamp::now).await?);
+    }
     println!("HTTP API and Lambda:  {}", server.url());
     println!("AWS services:         {}", server.aws().endpoint_url());
+    println!("Stop with Ctrl-C.");
     until_told_to_stop().await;
     server.stop().await;
     Ok(())
