@@ -27,15 +27,12 @@ pub async fn handle(
     };
     let mut answer = ApiGatewayV2CustomAuthorizerSimpleResponse::default();
     answer.is_authorized = grant.is_some();
-    answer.context = match grant {
-        Some(grant) => {
-            tracing::debug!(tenant = %grant.tenant, key_id = grant.key_id, "key accepted");
-            json!({"tenant_id": grant.tenant.as_str(), "key_id": grant.key_id, "scopes": grant.scopes})
-        }
-        None => {
-            tracing::info!(status = "refused", code = "invalid_api_key", "authorizer");
-            json!({})
-        }
+    answer.context = if let Some(grant) = grant {
+        tracing::debug!(tenant = %grant.tenant, key_id = grant.key_id, "key accepted");
+        json!({"tenant_id": grant.tenant.as_str(), "key_id": grant.key_id, "scopes": grant.scopes})
+    } else {
+        tracing::info!(status = "refused", code = "invalid_api_key", "authorizer");
+        json!({})
     };
     Ok(answer)
 }

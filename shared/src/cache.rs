@@ -3,7 +3,6 @@
 use std::{
     borrow::Borrow,
     hash::Hash,
-    num::NonZeroUsize,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -11,14 +10,31 @@ use std::{
 use jiff::Timestamp;
 use lru::LruCache;
 
-/// Keeps the most recently used entries, each until its time is over.
-pub struct Cache<K, V>(Mutex<LruCache<K, (Timestamp, V)>>);
+/// Keeps the most recently used entries, each until its time is over, within a number of bytes: some tenants' entries are
+/// a thousand times larger than others', and none may use up the memory of all.
+pub struct Cache<K: Hash + Eq, V>(Mutex<Entries<K, V>>);
+
+struct Entries<K: Hash + Eq, V> {
+    entries: LruCache<K, Entry<V>>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+#[derive(Clone)]
+struct Entry<V> {
+    at: Timestamp,
+    bytes: usize,
+    value: V,
+}
+
+/// What an entry takes besides what its owner knows of: key, links, allocations.
+const ENTRY_BYTES: usize = 200;
 
 impl<K: Hash + Eq, V: Clone> Cache<K, V> {
-    /// Holds at most `entries`.
+    /// Holds at most `bytes_max`, by what [`Cache::put`] is told.
     #[must_use]
-    pub fn new(entries: usize) -> Self {
-        Self(Mutex::new(LruCache::new(NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN))))
+    pub fn new(bytes_max: usize) -> Self {
+        Self(Mutex::new(Entries { entries: LruCache::unbounded(), bytes: 0, bytes_max }))
     }
 
     /// The entry and when it was put there, however old.
@@ -27,7 +43,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.locked().get(key).cloned()
+        self.locked().entries.get(key).map(|entry| (entry.at, entry.value.clone()))
     }
 
     /// The entry, if it is younger than `ttl`.
@@ -40,9 +56,21 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         (age(at, now) < ttl).then_some(value)
     }
 
-    /// Puts an entry there, in place of an older one.
-    pub fn put(&self, key: K, value: V, now: Timestamp) {
-        self.locked().put(key, (now, value));
+    /// Puts an entry of about `bytes` there, in place of an older one. One that alone would fill a quarter of the cache is
+    /// not kept.
+    pub fn put(&self, key: K, value: V, bytes: usize, now: Timestamp) {
+        let bytes = bytes.saturating_add(ENTRY_BYTES);
+        let mut cache = self.locked();
+        cache.remove(&key);
+        if bytes > cache.bytes_max / 4 {
+            return;
+        }
+        cache.bytes += bytes;
+        cache.entries.put(key, Entry { at: now, bytes, value });
+        while cache.bytes > cache.bytes_max {
+            let Some((_, oldest)) = cache.entries.pop_lru() else { return };
+            cache.bytes -= oldest.bytes;
+        }
     }
 
     /// Forgets an entry.
@@ -51,12 +79,24 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.locked().pop(key);
+        self.locked().remove(key);
     }
 
-    fn locked(&self) -> std::sync::MutexGuard<'_, LruCache<K, (Timestamp, V)>> {
-        // A panic elsewhere can't leave the cache half changed: every method is one operation on it.
+    fn locked(&self) -> std::sync::MutexGuard<'_, Entries<K, V>> {
+        // Nothing between a change of the entries and that of the sum can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq, V> Entries<K, V> {
+    fn remove<Q>(&mut self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some(old) = self.entries.pop(key) {
+            self.bytes -= old.bytes;
+        }
     }
 }
 
@@ -71,18 +111,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_end_with_their_time_and_their_number() {
+    fn entries_end_with_their_time() {
         let at = |s| Timestamp::from_second(s).unwrap();
-        let cache = Cache::new(2);
-        cache.put("a".to_owned(), 1, at(100));
+        let cache = Cache::new(10_000);
+        cache.put("a".to_owned(), 1, 0, at(100));
         assert_eq!(cache.fresh("a", Duration::from_secs(10), at(109)), Some(1));
         assert_eq!(cache.fresh("a", Duration::from_secs(10), at(110)), None);
         assert_eq!(cache.fresh("a", Duration::from_secs(10), at(99)), None, "the clock was set back");
         assert_eq!(cache.fresh("a", Duration::ZERO, at(100)), None);
-        cache.put("b".to_owned(), 2, at(100));
-        cache.put("c".to_owned(), 3, at(100));
+        cache.remove("a");
         assert_eq!(cache.get("a"), None);
-        cache.remove("b");
-        assert_eq!(cache.get("b"), None);
+    }
+
+    #[test]
+    fn the_least_recently_used_go_when_the_bytes_are_used_up() {
+        let cache = Cache::new(10 * (ENTRY_BYTES + 100));
+        let put = |key: usize, bytes| cache.put(key, key, bytes, Timestamp::UNIX_EPOCH);
+        let held = || (0..100).filter(|key| cache.0.lock().unwrap().entries.contains(key)).collect::<Vec<_>>();
+        (0..10).for_each(|key| put(key, 100));
+        cache.get(&0);
+        put(10, 100);
+        assert_eq!(held(), [0, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        put(10, 300); // replaced, it counts once; one more goes
+        assert_eq!(held(), [0, 3, 4, 5, 6, 7, 8, 9, 10]);
+        put(11, 1_000_000);
+        assert!(!held().contains(&11), "one entry may not push out all others");
     }
 }

@@ -4,10 +4,14 @@
 //! dictionary holds the names and values that webhooks repeat; a new one gets the next number and the old ones stay, so
 //! that what is stored can always be read.
 
+use std::cell::RefCell;
+
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 /// Dictionaries by number. What is commonest stands last, where matches are cheapest.
 const DICTIONARIES: [&[u8]; 1] = [include_bytes!("codec/dictionary-0.txt")];
+/// The one that new payloads are packed with.
+const NEWEST: usize = DICTIONARIES.len() - 1;
 
 /// Why a packed payload can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,23 +27,29 @@ pub enum UnpackError {
     TooLarge,
 }
 
+thread_local! {
+    /// One for all payloads: it takes 380 KB, and making it anew each time leaves the heap full of holes.
+    static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(6), false));
+}
+
 /// Compresses `plain`.
 #[must_use]
 pub fn pack(plain: &[u8]) -> Vec<u8> {
-    let number = DICTIONARIES.len() - 1;
-    let mut deflate = Compress::new(Compression::new(6), false);
-    // A raw stream takes a dictionary at any time before the first byte, so this can't fail.
-    let _ = deflate.set_dictionary(DICTIONARIES[number]);
-    let mut packed = Vec::with_capacity(plain.len() / 2 + 64);
-    packed.push(u8::try_from(number).unwrap_or(u8::MAX));
-    loop {
-        let consumed = usize::try_from(deflate.total_in()).unwrap_or(usize::MAX);
-        let rest = plain.get(consumed..).unwrap_or_default();
-        match deflate.compress_vec(rest, &mut packed, FlushCompress::Finish) {
-            Ok(Status::StreamEnd) | Err(_) => return packed,
-            Ok(Status::Ok | Status::BufError) => packed.reserve(packed.capacity()),
+    DEFLATE.with_borrow_mut(|deflate| {
+        deflate.reset();
+        // A raw stream takes a dictionary at any time before the first byte, so this can't fail.
+        let _ = deflate.set_dictionary(DICTIONARIES[NEWEST]);
+        let mut packed = Vec::with_capacity(plain.len() / 2 + 64);
+        packed.push(u8::try_from(NEWEST).unwrap_or(u8::MAX));
+        loop {
+            let consumed = usize::try_from(deflate.total_in()).unwrap_or(usize::MAX);
+            let rest = plain.get(consumed..).unwrap_or_default();
+            match deflate.compress_vec(rest, &mut packed, FlushCompress::Finish) {
+                Ok(Status::StreamEnd) | Err(_) => return packed,
+                Ok(Status::Ok | Status::BufError) => packed.reserve(packed.capacity()),
+            }
         }
-    }
+    })
 }
 
 /// Reverses [`pack`], giving at most `limit` bytes.

@@ -1,6 +1,9 @@
 //! What a running copy of a function holds: clients, settings, clock, randomness and caches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::{Builder as HttpClient, tls};
@@ -19,6 +22,9 @@ use crate::{
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Gives random bits. An argument for the same reason.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
+
+/// A client that is made when it is first used: making one takes about a millisecond of a cold start.
+pub type Lazy<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send>>;
 
 /// What the deployment decides. Read from the environment in one place, [`Settings::from_env`].
 #[derive(Clone, Debug)]
@@ -108,20 +114,22 @@ pub struct Hub {
     pub guesses: Cache<Key, (i64, Record)>,
 }
 
-/// Records that a copy remembers, at about 1 KB each.
-const GUESSES_MAX: usize = 2_000;
+/// What the remembered records may take; one takes about 2 KB.
+const GUESSES_BYTES_MAX: usize = 2_000_000;
 
 impl Hub {
     /// A copy with empty caches. Makes no call.
     #[must_use]
     pub fn new(settings: Settings, aws: &SdkConfig, clock: Clock, random: Random) -> Self {
-        let dynamodb = aws_sdk_dynamodb::Client::new(aws);
+        let (for_sqs, for_secrets) = (aws.clone(), aws.clone());
+        let sqs: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_sqs::Client::new(&for_sqs)));
+        let secrets: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_secretsmanager::Client::new(&for_secrets)));
         Self {
-            store: Store::new(dynamodb, aws_sdk_sqs::Client::new(aws), &settings),
-            secrets: Secrets::new(aws_sdk_secretsmanager::Client::new(aws), &settings),
+            store: Store::new(aws_sdk_dynamodb::Client::new(aws), sqs, &settings),
+            secrets: Secrets::new(secrets, &settings),
             registry: Registry::new(settings.config_ttl),
             sources: SourceLimits::new(settings.loopback_exempt),
-            guesses: Cache::new(GUESSES_MAX),
+            guesses: Cache::new(GUESSES_BYTES_MAX),
             settings,
             clock,
             random,
@@ -151,6 +159,7 @@ impl Hub {
 
 /// Random bits of the operating system's seeding, good for keys and secrets.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that takes the system's randomness")]
 pub fn system_random() -> u128 {
     rand::random()
 }

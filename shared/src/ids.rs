@@ -12,10 +12,10 @@ pub struct InvalidName(&'static str);
 
 fn is_name(text: &str) -> bool {
     let bytes = text.as_bytes();
-    (1..=64).contains(&bytes.len())
-        && bytes[0] != b'_'
-        && bytes[0] != b'-'
-        && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+    let is_letter_or_digit = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+    bytes.len() <= 64
+        && bytes.first().is_some_and(is_letter_or_digit)
+        && bytes.iter().all(|byte| is_letter_or_digit(byte) || matches!(byte, b'_' | b'-'))
 }
 
 macro_rules! name {
@@ -75,11 +75,17 @@ name!(SystemId, "system_id", "A third-party system of one tenant, e.g. `sarah_ai
 /// Crockford's base 32 in lower case: no letters that a person confuses, safe in URLs and keys.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// The character for the last five bits of `bits`.
+#[expect(clippy::indexing_slicing, reason = "five bits are less than 32")]
+fn character(bits: u64) -> char {
+    char::from(ALPHABET[(bits & 31) as usize])
+}
+
 fn base32(bytes: &[u8]) -> impl Iterator<Item = char> + '_ {
     bytes.chunks(5).flat_map(|chunk| {
         let word = (0..5).fold(0u64, |word, i| (word << 8) | u64::from(*chunk.get(i).unwrap_or(&0)));
         let chars = (chunk.len() * 8).div_ceil(5);
-        (0..chars).map(move |i| char::from(ALPHABET[((word >> (35 - 5 * i)) & 31) as usize]))
+        (0..chars).map(move |i| character(word >> (35 - 5 * i)))
     })
 }
 
@@ -102,7 +108,7 @@ pub fn derived(prefix: &str, parts: &[&str]) -> String {
 #[must_use]
 pub fn sortable(prefix: &str, at: jiff::Timestamp, random: u128) -> String {
     let millis = at.as_millisecond().max(0).unsigned_abs();
-    let time = (0..10).map(|i| char::from(ALPHABET[((millis >> (45 - 5 * i)) & 31) as usize]));
+    let time = (0..10).map(|i| character(millis >> (45 - 5 * i)));
     let tail = random.to_be_bytes();
     format!("{prefix}_{}{}", time.collect::<String>(), base32(&tail[..10]).collect::<String>())
 }
@@ -111,7 +117,8 @@ pub fn sortable(prefix: &str, at: jiff::Timestamp, random: u128) -> String {
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest.iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from(b"0123456789abcdef"[usize::from(n)])).collect()
+    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
 }
 
 #[cfg(test)]

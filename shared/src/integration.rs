@@ -1,13 +1,16 @@
 //! What a tenant says about one of its systems, and the same compiled for use.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     ids::SystemId,
-    mapping::{self, CompiledRule, Rule},
+    mapping::{self, BUILTIN_SYSTEMS, CompiledRule},
     phone::Region,
     signature::{Scheme, SignatureConfig},
 };
@@ -213,14 +216,27 @@ fn compile_rule(system: &SystemId, own: Option<&Value>) -> Result<Arc<CompiledRu
     let problems = |list: Vec<mapping::Problem>| {
         list.into_iter().map(|p| FieldError::new(format!("mapping.{}", p.field), p.message)).collect::<Vec<_>>()
     };
-    let rule = match own {
-        Some(json) => mapping::parse_rule(json).map_err(problems)?,
-        None => match mapping::builtin(system.as_str()) {
-            Some(text) => serde_json::from_str(text).map_err(|e| vec![FieldError::new("mapping", e.to_string())])?,
-            None => Rule { system_id: system.to_string(), ..Rule::default() },
-        },
-    };
+    let Some(json) = own else { return builtin_rule(system).map_err(problems) };
+    let mut rule = mapping::parse_rule(json).map_err(problems)?;
+    system.as_str().clone_into(&mut rule.system_id);
     rule.compile().map(Arc::new).map_err(problems)
+}
+
+/// The built-in rule of a system, or one that names no events. Compiled once and shared by all tenants: a compiled rule
+/// takes up to 140 KB.
+fn builtin_rule(system: &SystemId) -> Result<Arc<CompiledRule>, Vec<mapping::Problem>> {
+    static COMPILED: Mutex<BTreeMap<&str, Arc<CompiledRule>>> = Mutex::new(BTreeMap::new());
+    let name = BUILTIN_SYSTEMS.into_iter().find(|name| *name == system.as_str()).unwrap_or_default();
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(rule) = compiled.get(name) {
+        return Ok(Arc::clone(rule));
+    }
+    // A built-in rule is JSON: the mapping's tests read each.
+    let json = mapping::builtin(name).and_then(|text| serde_json::from_str(text).ok());
+    let rule = mapping::parse_rule(&json.unwrap_or_else(|| json!({"events": {}})))?;
+    let rule = Arc::new(rule.compile()?);
+    compiled.insert(name, Arc::clone(&rule));
+    Ok(rule)
 }
 
 /// A tenant as it is stored.

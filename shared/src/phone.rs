@@ -222,7 +222,7 @@ fn plain_nanp(raw: &str, region: Region) -> Option<E164> {
         }
         number.push(char::from(digit));
     }
-    let complete = number.len() == 12 && matches!(number.as_bytes()[2], b'2'..=b'9');
+    let complete = number.len() == 12 && matches!(number.as_bytes(), [_, _, b'2'..=b'9', ..]);
     complete.then_some(E164(number))
 }
 

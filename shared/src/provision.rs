@@ -117,7 +117,7 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Provisioned,
     let answer = provision(hub, event.payload).await;
     match &answer {
         Ok(done) => {
-            tracing::info!(tenant = %done.tenant_id, systems = done.integrations.len(), key = done.api_key.is_some(), "provisioned")
+            tracing::info!(tenant = %done.tenant_id, systems = done.integrations.len(), key = done.api_key.is_some(), "provisioned");
         }
         Err(error) => tracing::warn!(%error, "not provisioned"),
     }
@@ -148,7 +148,7 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
         writes.push(put(item, "attribute_not_exists(pk)"));
     }
     for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
-        let doc = serde_json::to_string(&system.integration.config).unwrap_or_default();
+        let doc = serde_json::to_string(&with_url(hub, &order.tenant_id, &system.integration)).unwrap_or_default();
         let key = integration_key(context.tenant(), &system.integration.system_id);
         writes.push(put(
             Item::new(&key).text("doc", doc).text("created_at", now.to_string()),
@@ -166,6 +166,15 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
 
 fn put(item: Item, condition: &'static str) -> Write {
     Write::Put { item, condition, values: Vec::new() }
+}
+
+/// The URL that we answer is part of the configuration: some senders sign it.
+fn with_url(hub: &Hub, tenant: &TenantId, integration: &Integration) -> IntegrationConfig {
+    let url = || webhook_url(&hub.settings.public_url, tenant, &integration.system_id);
+    IntegrationConfig {
+        public_url: Some(integration.config.public_url.clone().unwrap_or_else(url)),
+        ..integration.config.clone()
+    }
 }
 
 /// Takes the right to provision this tenant for [`LEASE_SECONDS`]; the last transaction gives it back.

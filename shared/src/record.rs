@@ -260,7 +260,9 @@ mod tests {
                     changes.reverse();
                 }
                 let mut record = Record::default();
-                changes.iter().for_each(|c| record.apply(c));
+                for change in &changes {
+                    record.apply(change);
+                }
                 assert_eq!(record.text("outcome"), Some("new"), "{loser:?} {winner:?} {flip}");
             }
         }
@@ -304,7 +306,9 @@ mod tests {
             let mut straight = Record::default();
             (0..events.len()).for_each(|i| apply(&mut straight, i));
             let mut mixed = Record::default();
-            order.iter().for_each(|i| apply(&mut mixed, i.index(events.len())));
+            for i in &order {
+                apply(&mut mixed, i.index(events.len()));
+            }
             (0..events.len()).rev().for_each(|i| apply(&mut mixed, i));
             let view = |r: &Record| (r.fields().map(|(n, v)| (n.to_owned(), v)).collect::<Vec<_>>(), r.first_at(), r.last_at(), r.received());
             prop_assert_eq!(view(&straight), view(&mixed));

@@ -11,15 +11,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::Cache,
-    hub::Settings,
+    hub::{Lazy, Settings},
     ids::{SystemId, TenantId},
     store::{StoreError, classify},
 };
 
 /// Contract §2: "at most one fresh look at the tenant's secrets per process in 30 s".
 const FRESH_LOOK_EVERY: Duration = Duration::from_secs(30);
-/// Tenants whose secrets a copy remembers; at 1 to 2 KiB each, a few megabytes.
-const TENANTS_MAX: usize = 2_000;
+/// What the remembered documents may take; one of five systems takes about 1 KB.
+const DOCUMENTS_BYTES_MAX: usize = 2_000_000;
+/// What the times of the last looks may take.
+const LOOKS_BYTES_MAX: usize = 500_000;
 
 /// One secret of a system and how long it counts.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -65,7 +67,7 @@ impl std::fmt::Debug for Document {
 
 /// Secrets Manager with a cache before it.
 pub struct Secrets {
-    client: Client,
+    client: Lazy<Client>,
     prefix: String,
     ttl: Duration,
     cache: Cache<TenantId, Arc<Document>>,
@@ -75,13 +77,13 @@ pub struct Secrets {
 impl Secrets {
     /// Makes no call.
     #[must_use]
-    pub fn new(client: Client, settings: &Settings) -> Self {
+    pub fn new(client: Lazy<Client>, settings: &Settings) -> Self {
         Self {
             client,
             prefix: settings.secrets_prefix.clone(),
             ttl: settings.secrets_ttl,
-            cache: Cache::new(TENANTS_MAX),
-            looks: Cache::new(TENANTS_MAX),
+            cache: Cache::new(DOCUMENTS_BYTES_MAX),
+            looks: Cache::new(LOOKS_BYTES_MAX),
         }
     }
 
@@ -101,14 +103,15 @@ impl Secrets {
         if self.looks.fresh(tenant, FRESH_LOOK_EVERY, now).is_some() {
             return None;
         }
-        self.looks.put(tenant.clone(), (), now);
+        self.looks.put(tenant.clone(), (), 0, now);
         let document = self.load(tenant, now).await.ok()?;
         (*document != *seen).then_some(document)
     }
 
     async fn load(&self, tenant: &TenantId, now: Timestamp) -> Result<Arc<Document>, StoreError> {
         let document = Arc::new(self.read(tenant).await?.unwrap_or_default());
-        self.cache.put(tenant.clone(), document.clone(), now);
+        let bytes = document.systems.values().flat_map(|s| &s.webhook).map(|s| 100 + s.secret.len()).sum();
+        self.cache.put(tenant.clone(), document.clone(), bytes, now);
         Ok(document)
     }
 

@@ -75,7 +75,9 @@ pub fn contribution(record: &Record) -> Option<Contribution> {
     if let Some(status) = record.text("payment.status") {
         let currency = record.text("payment.currency").unwrap_or("XXX");
         if status == "succeeded" {
-            paid_at = record.text("payment.paid_at").and_then(|at| at.parse().ok());
+            let said = record.text("payment.paid_at").and_then(|at| at.parse().ok());
+            // Only ever later, like the stored time that it extends.
+            paid_at = Some(said.unwrap_or_else(|| record.last_at()));
             add(counter::PAID.to_owned(), 1);
             add(format!("{}{currency}", counter::TOTAL), integer(record.get("payment.amount")));
         } else {

@@ -71,6 +71,7 @@ fn status(verdict: &Verdict) -> StatusCode {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "the body is an object")]
 fn body(verdict: &Verdict) -> Value {
     let mut body = json!({
         "success": verdict.status != Status::Failed,

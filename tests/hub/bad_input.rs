@@ -27,10 +27,17 @@ fn shared_hmac(secret: &str, body: &[u8]) -> String {
 #[tokio::test]
 async fn bodies() {
     let world = World::new().await;
-    let tenant = world.provision(TENANT, &[json!({"system_id": "sarah_ai", "limits": {"per_minute": 1000, "per_day": 1000}})]).await;
+    let tenant = world
+        .provision(TENANT, &[json!({"system_id": "sarah_ai", "limits": {"per_minute": 1000, "per_day": 1000}})])
+        .await;
     let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let deep = |depth: usize| format!(r#"{{"event_id":"n","a":{}}}"#, nested(depth - 1));
-    let event = |more: &str| format!(r#"{{"event_id":"e{}","event_type":"call.ended","call":{{"id":"c","destination_number":"+14155550132"}}{more}}}"#, more.len());
+    let event = |more: &str| {
+        format!(
+            r#"{{"event_id":"e{}","event_type":"call.ended","call":{{"id":"c","destination_number":"+14155550132"}}{more}}}"#,
+            more.len()
+        )
+    };
     let refused: [(&str, Vec<u8>, u16, &str); 14] = [
         ("empty", vec![], 400, "invalid_body"),
         ("not UTF-8", b"{\"a\":\"\xff\"}".to_vec(), 400, "invalid_body"),
@@ -75,7 +82,11 @@ async fn a_deep_value_in_a_mapped_field_is_stored_and_read_back() {
         "phone_number": {"path": "phone", "transform": "phone"}, "metadata.v": {"path": "v"}}}}});
     let tenant = world.provision(TENANT, &[json!({"system_id": "deep", "mapping": mapping})]).await;
     for event in ["a", "b"] {
-        let body = format!(r#"{{"event_id":"{event}","id":"1","phone":"+14155550132","v":{}1{}}}"#, "[".repeat(127), "]".repeat(127));
+        let body = format!(
+            r#"{{"event_id":"{event}","id":"1","phone":"+14155550132","v":{}1{}}}"#,
+            "[".repeat(127),
+            "]".repeat(127)
+        );
         assert_eq!(world.send_with(&tenant, "deep", &[], &body).await.text("/status"), "processed");
         world.restart();
     }
@@ -131,8 +142,11 @@ async fn signatures_that_arent_good_all_get_the_same_answer() {
         let config: SignatureConfig = serde_json::from_value(json!({"scheme": scheme})).unwrap();
         let url = format!("/webhooks/{TENANT}/{system}");
         let good = tenant.sign(system, &body, world.now());
-        let at = |seconds: i64| sign(&config, tenant.secret(system), "", &body, world.now() + jiff::SignedDuration::from_secs(seconds));
-        let changed = |change: &dyn Fn(&str) -> String| good.iter().map(|(n, v)| (n.clone(), change(v))).collect::<Vec<_>>();
+        let at = |seconds: i64| {
+            sign(&config, tenant.secret(system), "", &body, world.now() + jiff::SignedDuration::from_secs(seconds))
+        };
+        let changed =
+            |change: &dyn Fn(&str) -> String| good.iter().map(|(n, v)| (n.clone(), change(v))).collect::<Vec<_>>();
         let mut bad = vec![
             ("missing", vec![]),
             ("another tenant's", other.sign(system, &body, world.now())),
@@ -146,7 +160,12 @@ async fn signatures_that_arent_good_all_get_the_same_answer() {
         if matches!(scheme, "stripe" | "standard") {
             let time = |to: &str| changed(&|v| v.replace("17684", to));
             bad.extend([("too old", at(-301)), ("too new", at(301)), ("long ago", at(-1_768_000_000))]);
-            bad.extend([("not a number", time("x")), ("negative", time("-17684")), ("milliseconds", time("17684000")), ("huge", time("99999999999999999"))]);
+            bad.extend([
+                ("not a number", time("x")),
+                ("negative", time("-17684")),
+                ("milliseconds", time("17684000")),
+                ("huge", time("99999999999999999")),
+            ]);
         }
         for (what, headers) in bad {
             let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -169,7 +188,8 @@ async fn ids_of_any_kind() {
         body
     };
     let long = "i".repeat(5000);
-    for id in [json!(12345), json!(""), json!(null), json!({"a": 1}), json!(long), json!("ä💥\u{0}"), json!("../x#y")] {
+    for id in [json!(12345), json!(""), json!(null), json!({"a": 1}), json!(long), json!("ä💥\u{0}"), json!("../x#y")]
+    {
         let answer = world.send(&tenant, "sarah_ai", &event(id.clone())).await;
         assert_eq!(answer.text("/status"), "processed", "{id:.40}: {:?}", answer.body);
         assert!(answer.text("/event_id").len() < 300);

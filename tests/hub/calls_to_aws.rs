@@ -1,6 +1,6 @@
 //! How many calls to AWS a webhook makes, and what they cost.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{TENANT, World, call_ended, sample_body};
 
@@ -59,27 +59,44 @@ async fn what_doesnt_exist_is_remembered() {
     assert_eq!(unknown().await, 1);
 }
 
-/// Write units of each call, by table and index.
-fn capacity(world: &World) -> Vec<(String, f64, serde_json::Value)> {
-    let calls = world.calls().into_iter();
-    calls.map(|call| (call.operation.clone(), call.capacity_units(), call.consumed_capacity.unwrap_or_default())).collect()
+/// What the calls since the last look took: operation, write units of the table and of its index.
+fn write_units(world: &World) -> Vec<(String, f64, f64)> {
+    let units = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_f64).unwrap_or_default();
+    let of_table = |value: &Value| {
+        (units(value, "/Table/CapacityUnits"), units(value, "/GlobalSecondaryIndexes/by_time/CapacityUnits"))
+    };
+    let calls = world.calls().into_iter().map(|call| {
+        let consumed = call.consumed_capacity.unwrap_or_default();
+        let (table, index) = of_table(if consumed.is_array() { &consumed[0] } else { &consumed });
+        (call.operation, table, index)
+    });
+    calls
+        .filter(|(operation, ..)| ["UpdateItem", "PutItem", "TransactWriteItems"].contains(&operation.as_str()))
+        .collect()
 }
 
+/// `cargo test -p tests capacity -- --nocapture` prints the table of `docs/benchmarks.md`.
 #[tokio::test]
-async fn the_sample_call_takes_at_most_nine_write_units() {
+async fn capacity_of_a_webhook_stays_within_nine_write_units() {
     let (world, tenant) = World::with_tenant().await;
+    assert!(sample_body("sarah_ai", "call_ended").to_string().len() > 2000);
     world.send(&tenant, "sarah_ai", &call_ended("e0", "c0", "+14155550199")).await; // warms the copy, opens the window
+    world.send(&tenant, "payment_processor", &sample_body("payment_processor", "merchant_updated")).await;
     world.calls();
-    let body = sample_body("sarah_ai", "call_ended");
-    assert!(body.to_string().len() > 2000);
-    world.send(&tenant, "sarah_ai", &body).await;
-    let alone = capacity(&world);
-    println!("call.ended alone: {alone:#?}");
-    assert!(alone.iter().map(|(_, units, _)| units).sum::<f64>() <= 9.0);
-    let (world, tenant) = World::with_tenant().await;
-    for name in ["call_started", "call_ended", "recording_available"] {
-        world.send(&tenant, "sarah_ai", &sample_body("sarah_ai", name)).await;
-        let units: f64 = capacity(&world).iter().filter(|(o, ..)| o != "BatchGetItem").map(|(_, units, _)| units).sum();
-        println!("{name}: {units}");
+    println!("| webhook | limit | transaction: table | transaction: index | sum |\n| --- | --- | --- | --- | --- |");
+    let samples = [
+        ("sarah_ai", "call_ended", 9.0),
+        ("sarah_ai", "call_started", 9.0),
+        ("sarah_ai", "recording_available", 9.0),
+        ("payment_processor", "payment_succeeded", 9.0),
+    ];
+    for (system, name, most) in samples {
+        world.send(&tenant, system, &sample_body(system, name)).await;
+        let calls = write_units(&world);
+        let sum: f64 = calls.iter().map(|(_, table, index)| table + index).sum();
+        let list: Vec<String> = calls.iter().map(|(o, table, index)| format!("{o} {table}+{index}")).collect();
+        println!("| {system} {name} | {} | {sum} |", list.join(" | "));
+        // call_started happened before call_ended, so the number's first contact moves: a second try.
+        assert!(sum <= most || name == "call_started", "{name}: {sum}");
     }
 }

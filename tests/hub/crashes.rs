@@ -24,7 +24,13 @@ async fn outcome(world: &World, tenant: &Tenant) -> Value {
 
 /// Sends `prelude`, then `event` with the AWS calls from number `from` on (to the end, or only that one) meeting `fault`,
 /// then repeats it in copies that remember nothing. Gives the effect, and how many calls the faulty attempt made.
-async fn attempt(prelude: &[(&str, &Value)], event: (&str, &Value), from: usize, fault: Fault, to_the_end: bool) -> (Value, usize) {
+async fn attempt(
+    prelude: &[(&str, &Value)],
+    event: (&str, &Value),
+    from: usize,
+    fault: Fault,
+    to_the_end: bool,
+) -> (Value, usize) {
     let (world, tenant) = World::with_tenant().await;
     for (system, body) in prelude {
         assert_eq!(world.send(&tenant, system, body).await.status, 200);
@@ -87,11 +93,17 @@ async fn while_the_table_is_down_events_are_queued_and_with_the_queue_down_refus
     world.send(&tenant, "sarah_ai", &call_ended("evt_0", "call_0", NUMBER)).await; // fills the caches
     world.fail_tables();
     let queued = world.send(&tenant, "sarah_ai", &body).await;
-    assert_eq!((queued.status.as_u16(), &queued.body), (202, &json!({"success": true, "status": "queued", "event_id": "evt_1"})));
+    assert_eq!(
+        (queued.status.as_u16(), &queued.body),
+        (202, &json!({"success": true, "status": "queued", "event_id": "evt_1"}))
+    );
     let messages = world.queued().await;
     assert_eq!(messages.len(), 1);
     let event = shared::inbound::InboundEvent::from_message(&messages[0]).unwrap();
-    assert_eq!((event.body, event.system_id.as_str(), event.tenant_id.as_str()), (body.to_string(), "sarah_ai", tenant.id.as_str()));
+    assert_eq!(
+        (event.body, event.system_id.as_str(), event.tenant_id.as_str()),
+        (body.to_string(), "sarah_ai", tenant.id.as_str())
+    );
     world.fail(|_| Fault::Disconnect);
     let refused = world.send(&tenant, "sarah_ai", &body).await;
     assert_eq!((refused.status.as_u16(), refused.text("/code")), (503, "unavailable"));

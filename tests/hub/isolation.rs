@@ -30,7 +30,8 @@ async fn another_tenants_key_shows_nothing() {
         let foreign = world.get(&b, path).await;
         assert_eq!(foreign.status, 404, "{path}: {:?}", foreign.body);
         let last = path.rsplit('/').next().unwrap();
-        let unknown = world.get(&b, &path.replace(last, if path.contains("phone") { "+14155559999" } else { "x_unknown" })).await;
+        let unknown =
+            world.get(&b, &path.replace(last, if path.contains("phone") { "+14155559999" } else { "x_unknown" })).await;
         assert_eq!(foreign.body, unknown.body, "the same as for an unknown one");
     }
     for path in [format!("/v1/phone-numbers/{NUMBER}/interactions"), "/v1/inbound-events".to_owned()] {
@@ -89,8 +90,16 @@ async fn keys_that_arent_good_open_nothing() {
     let key = tenant.key().to_owned();
     let changed = format!("{}{}", &key[..key.len() - 1], if key.ends_with('0') { '1' } else { '0' });
     let other = key.replacen("tenant_demo", "tenant_other", 1);
-    let bad = ["".to_owned(), format!("Bearer {changed}"), format!("Bearer {other}"), format!("Basic {key}"), "Bearer ".to_owned(),
-        "Bearer smrt__".to_owned(), format!("Bearer {}", "x".repeat(5000)), "Bearer smrt_../x_0".to_owned()];
+    let bad = [
+        String::new(),
+        format!("Bearer {changed}"),
+        format!("Bearer {other}"),
+        format!("Basic {key}"),
+        "Bearer ".to_owned(),
+        "Bearer smrt__".to_owned(),
+        format!("Bearer {}", "x".repeat(5000)),
+        "Bearer smrt_../x_0".to_owned(),
+    ];
     for authorization in bad {
         let answer = world.request(Method::GET, "/v1/inbound-events", &[("authorization", &authorization)], "").await;
         assert!([401, 403].contains(&answer.status.as_u16()), "{authorization:.40}: {:?}", answer.body);
@@ -126,7 +135,11 @@ async fn requests_that_arent_right_say_what_is_wrong() {
 async fn a_mapping_is_previewed_without_storing_anything() {
     let (world, tenant) = World::with_tenant().await;
     let authorization = format!("Bearer {}", tenant.key());
-    let preview = async |body: serde_json::Value| world.request(Method::POST, "/v1/mappings/preview", &[("authorization", &authorization)], body.to_string()).await;
+    let preview = async |body: serde_json::Value| {
+        world
+            .request(Method::POST, "/v1/mappings/preview", &[("authorization", &authorization)], body.to_string())
+            .await
+    };
     let mapping = json!({"system_id": "sarah_ai", "event_id": "event_id", "event_type": "event_type", "events": {"call.ended": {"interaction_type": "outbound_call",
         "fields": {"phone_number": {"path": "call.destination_number", "transform": "phone", "required": true},
             "duration_seconds": {"path": "call.duration_seconds", "transform": "duration"},
@@ -136,9 +149,15 @@ async fn a_mapping_is_previewed_without_storing_anything() {
     payload["call"]["mail"] = json!("nobody");
     let answer = preview(json!({"mapping": mapping, "payload": payload})).await;
     assert_eq!(answer.status, 200);
-    assert_eq!((answer.text("/event_id"), answer.text("/event_type"), answer.text("/interaction_type")), ("e", "call.ended", "outbound_call"));
+    assert_eq!(
+        (answer.text("/event_id"), answer.text("/event_type"), answer.text("/interaction_type")),
+        ("e", "call.ended", "outbound_call")
+    );
     assert_eq!(answer.body["fields"]["phone_number"], NUMBER);
-    assert_eq!((&answer.body["fields"]["duration_seconds"], &answer.body["fields"]["outcome"]), (&json!(180), &json!("interested")));
+    assert_eq!(
+        (&answer.body["fields"]["duration_seconds"], &answer.body["fields"]["outcome"]),
+        (&json!(180), &json!("interested"))
+    );
     assert!(answer.body["warnings"].to_string().contains("mail"), "{:?}", answer.body);
     assert_eq!(answer.body["errors"], json!([]));
     let broken = preview(json!({"mapping": {"system_id": "x", "events": {"a": {"colour": 1}}}, "payload": {}})).await;

@@ -9,7 +9,11 @@ use crate::world::{TENANT, Tenant, World, call_ended, sample};
 const NUMBER: &str = "+14155550132";
 
 async fn send(world: &World, tenant: &Tenant, event: usize) -> u16 {
-    world.send(tenant, "sarah_ai", &call_ended(&format!("e{event}"), &format!("c{event}"), NUMBER)).await.status.as_u16()
+    world
+        .send(tenant, "sarah_ai", &call_ended(&format!("e{event}"), &format!("c{event}"), NUMBER))
+        .await
+        .status
+        .as_u16()
 }
 
 async fn with_limits(per_minute: u32, per_day: u32) -> (World, Tenant) {
@@ -85,19 +89,27 @@ async fn other_systems_and_tenants_have_their_own_limits() {
 #[tokio::test(start_paused = true)]
 async fn github_never_sends_again_so_it_is_queued() {
     let world = World::new().await;
-    let tenant = world.provision(TENANT, &[json!({"system_id": "github", "limits": {"per_minute": 1, "per_day": 1000}})]).await;
+    let tenant =
+        world.provision(TENANT, &[json!({"system_id": "github", "limits": {"per_minute": 1, "per_day": 1000}})]).await;
     let push = |n: usize| json!({"after": n.to_string()}).to_string();
     let headers = [("x-github-event", "push")];
     assert_eq!(world.send_with(&tenant, "github", &headers, &push(1)).await.text("/status"), "ignored");
     let queued = world.send_with(&tenant, "github", &headers, &push(2)).await;
-    assert_eq!((queued.status.as_u16(), queued.text("/status"), &queued.body["success"]), (202, "queued", &json!(true)));
+    assert_eq!(
+        (queued.status.as_u16(), queued.text("/status"), &queued.body["success"]),
+        (202, "queued", &json!(true))
+    );
     let waiting = world.get(&tenant, "/v1/inbound-events?status=queued").await.body;
     assert_eq!(waiting["data"][0]["event_id"], queued.body["event_id"]);
     let bad = world.send_with(&tenant, "github", &headers, "not JSON").await;
     assert_eq!(bad.status, 400, "what can't be read isn't queued");
     assert_eq!(world.queued().await.len(), 1);
     world.advance(60);
-    assert_eq!(world.send_with(&tenant, "github", &headers, &push(2)).await.text("/status"), "ignored", "the note gives way to the verdict");
+    assert_eq!(
+        world.send_with(&tenant, "github", &headers, &push(2)).await.text("/status"),
+        "ignored",
+        "the note gives way to the verdict"
+    );
     assert_eq!(world.get(&tenant, "/v1/inbound-events?status=queued").await.body["data"], json!([]));
 }
 
@@ -106,7 +118,14 @@ async fn a_source_that_is_refused_sixty_times_waits_for_the_next_minute() {
     let (mut world, tenant) = World::with_tenant().await;
     let bad = async |world: &World| {
         world.restart(); // counted across copies
-        world.request(Method::POST, &format!("/webhooks/{TENANT}/sarah_ai"), &[("x-webhook-signature", "sha256=00")], "{}").await
+        world
+            .request(
+                Method::POST,
+                &format!("/webhooks/{TENANT}/sarah_ai"),
+                &[("x-webhook-signature", "sha256=00")],
+                "{}",
+            )
+            .await
     };
     send(&world, &tenant, 0).await;
     for n in 0..60 {
@@ -123,7 +142,11 @@ async fn a_source_that_is_refused_sixty_times_waits_for_the_next_minute() {
     assert_eq!(send(&world, &tenant, 2).await, 200);
     world.source = address;
     let push = sample("github", "push")["body"].to_string();
-    assert_eq!(world.send_with(&tenant, "github", &[("x-github-event", "push")], &push).await.status, 200, "another system of the same address");
+    assert_eq!(
+        world.send_with(&tenant, "github", &[("x-github-event", "push")], &push).await.status,
+        200,
+        "another system of the same address"
+    );
     world.advance(60);
     assert_eq!(send(&world, &tenant, 3).await, 200);
 }
@@ -131,7 +154,9 @@ async fn a_source_that_is_refused_sixty_times_waits_for_the_next_minute() {
 #[tokio::test]
 async fn guessing_names_is_limited_and_costs_one_read_each_at_most() {
     let (world, _) = World::with_tenant().await;
-    let guess = async |n: usize| world.request(Method::POST, &format!("/webhooks/guess{n}/sarah_ai"), &[], "{}").await.status.as_u16();
+    let guess = async |n: usize| {
+        world.request(Method::POST, &format!("/webhooks/guess{n}/sarah_ai"), &[], "{}").await.status.as_u16()
+    };
     for n in 0..60 {
         assert_eq!(guess(n).await, 404);
     }
@@ -145,9 +170,12 @@ async fn guessing_names_is_limited_and_costs_one_read_each_at_most() {
 #[tokio::test]
 async fn a_source_may_call_600_times_a_minute() {
     let world = World::new().await;
-    let tenant = world.provision(TENANT, &[json!({"system_id": "sarah_ai", "limits": {"per_minute": 10_000, "per_day": 10_000}})]).await;
+    let tenant = world
+        .provision(TENANT, &[json!({"system_id": "sarah_ai", "limits": {"per_minute": 10_000, "per_day": 10_000}})])
+        .await;
     let body = call_ended("e", "c", NUMBER);
-    let statuses = join_all((0..650).map(|_| async { world.send(&tenant, "sarah_ai", &body).await.status.as_u16() })).await;
+    let statuses =
+        join_all((0..650).map(|_| async { world.send(&tenant, "sarah_ai", &body).await.status.as_u16() })).await;
     let limited = statuses.iter().filter(|s| **s == 429).count();
     // Approximate: the first call is counted before the target is known to exist.
     assert!((49..=51).contains(&limited), "{limited}");

@@ -32,7 +32,8 @@ async fn gives_keys_and_secrets_once() {
 #[tokio::test]
 async fn takes_a_given_secret_and_configuration() {
     let world = World::new().await;
-    let integration = json!({"system_id": "sarah_ai", "webhook_secret": "given", "limits": {"per_minute": 1, "per_day": 5}});
+    let integration =
+        json!({"system_id": "sarah_ai", "webhook_secret": "given", "limits": {"per_minute": 1, "per_day": 5}});
     let tenant = world.provision(TENANT, &[integration]).await;
     assert_eq!(tenant.secret("sarah_ai"), "given");
     assert_eq!(world.send(&tenant, "sarah_ai", &call_ended("a", "a", "+14155550132")).await.status, 200);
@@ -51,8 +52,19 @@ async fn says_everything_that_is_wrong_at_once() {
         {"system_id": "d", "mapping": {"events": {"x": {"interaction_type": "y", "fields": {"phone_nubmer": {"path": "p"}}}}}},
         {}]});
     let error = world.invoke("provision-tenant", request).await.unwrap_err();
-    for part in ["tenant_id", "default_region", "integrations[0].limits", "integrations[0].retry.max_attempts", "integrations[0].retry.backoff_factor",
-        "integrations[1].system_id", "colour", "integrations[3].signature.signature_header", "integrations[4].webhook_secret", "phone_number", "integrations[6].system_id"] {
+    for part in [
+        "tenant_id",
+        "default_region",
+        "integrations[0].limits",
+        "integrations[0].retry.max_attempts",
+        "integrations[0].retry.backoff_factor",
+        "integrations[1].system_id",
+        "colour",
+        "integrations[3].signature.signature_header",
+        "integrations[4].webhook_secret",
+        "phone_number",
+        "integrations[6].system_id",
+    ] {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
     assert!(!error.contains("!not base64!"), "{error}");
@@ -69,7 +81,8 @@ async fn a_call_that_dies_anywhere_can_be_made_again() {
             world.advance(61); // the dead call's lease ends
             let mut request = order(&["sarah_ai", "stripe"]);
             request["reissue_api_key"] = json!(first.is_err()); // the first key may have been made and lost
-            let again = world.invoke("provision-tenant", request).await.unwrap_or_else(|e| panic!("{from} {fault:?}: {e}"));
+            let again =
+                world.invoke("provision-tenant", request).await.unwrap_or_else(|e| panic!("{from} {fault:?}: {e}"));
             assert_eq!(again["api_key"].is_string(), first.is_err(), "{from} {fault:?}");
         }
     }

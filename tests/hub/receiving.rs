@@ -14,7 +14,10 @@ async fn a_call_is_stored_with_its_number_and_its_record() {
     let body = sample_body("sarah_ai", "call_ended");
     let answer = world.send(&tenant, "sarah_ai", &body).await;
     let id = answer.text("/data/interaction_id").to_owned();
-    assert_eq!(answer.body, json!({"success": true, "status": "processed", "event_id": body["event_id"], "data": {"interaction_id": id}}));
+    assert_eq!(
+        answer.body,
+        json!({"success": true, "status": "processed", "event_id": body["event_id"], "data": {"interaction_id": id}})
+    );
     let interaction = world.get(&tenant, &format!("/v1/interactions/{id}")).await.body;
     assert_eq!(
         interaction,
@@ -26,7 +29,10 @@ async fn a_call_is_stored_with_its_number_and_its_record() {
     assert_eq!(world.interactions(&tenant, NUMBER).await, [interaction]);
     let events = world.get(&tenant, "/v1/inbound-events?system_id=sarah_ai&status=processed").await.body;
     let event = &events["data"][0];
-    assert_eq!((&event["event_id"], &event["payload"], &event["interaction_id"]), (&body["event_id"], &body, &json!(id)));
+    assert_eq!(
+        (&event["event_id"], &event["payload"], &event["interaction_id"]),
+        (&body["event_id"], &body, &json!(id))
+    );
     assert_eq!(event["received_at"], "2026-01-15T12:00:00Z");
     let one = world.get(&tenant, &format!("/v1/inbound-events/{}", event["id"].as_str().unwrap())).await.body;
     assert_eq!(one, *event);
@@ -37,23 +43,47 @@ async fn what_cant_be_applied_is_kept_as_a_failure_with_one_id() {
     let (world, tenant) = World::with_tenant().await;
     let payment = |metadata: Value| json!({"id": "p1", "type": "payment.succeeded", "data": {"object": {"id": "pay", "amount": 1, "currency": "USD", "metadata": metadata}}});
     let table = [
-        ("sarah_ai", json!({"event_id": "a", "event_type": "call.exploded", "call": {"id": "c"}}), "unknown_event_type"),
+        (
+            "sarah_ai",
+            json!({"event_id": "a", "event_type": "call.exploded", "call": {"id": "c"}}),
+            "unknown_event_type",
+        ),
         ("sarah_ai", json!({"event_id": "b", "call": {"id": "c"}}), "no_event_type"),
-        ("sarah_ai", json!({"event_id": "c", "event_type": "call.ended", "call": {"id": "c", "destination_number": "12"}}), "invalid_phone_number"),
+        (
+            "sarah_ai",
+            json!({"event_id": "c", "event_type": "call.ended", "call": {"id": "c", "destination_number": "12"}}),
+            "invalid_phone_number",
+        ),
         ("payment_processor", payment(json!({})), "no_customer_phone"),
-        ("payment_processor", { let mut p = payment(json!({"customer_phone": NUMBER})); p["id"] = json!("p2"); p }, "unknown_phone_number"),
+        (
+            "payment_processor",
+            {
+                let mut p = payment(json!({"customer_phone": NUMBER}));
+                p["id"] = json!("p2");
+                p
+            },
+            "unknown_phone_number",
+        ),
         ("stripe", json!({"id": "e", "type": "invoice.paid", "data": {"object": {}}}), "unknown_event_type"),
     ];
     for (system, body, code) in &table {
         let answer = world.send(&tenant, system, body).await;
-        assert_eq!((answer.status.as_u16(), &answer.body["success"], answer.text("/status"), answer.text("/code")), (202, &json!(false), "failed", *code), "{body}");
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["success"], answer.text("/status"), answer.text("/code")),
+            (202, &json!(false), "failed", *code),
+            "{body}"
+        );
         assert!(answer.text("/failure_id").starts_with("fail_") && !answer.text("/error").is_empty());
         let again = world.send(&tenant, system, body).await;
         assert_eq!(again.body, answer.body, "a repeat gets the first answer's facts");
     }
     let events = world.get(&tenant, "/v1/inbound-events?status=failed").await.body;
     assert_eq!(events["data"].as_array().unwrap().len(), table.len());
-    assert_eq!(world.get(&tenant, &format!("/v1/phone-numbers/{NUMBER}")).await.status, 404, "a payment makes no number");
+    assert_eq!(
+        world.get(&tenant, &format!("/v1/phone-numbers/{NUMBER}")).await.status,
+        404,
+        "a payment makes no number"
+    );
 }
 
 #[tokio::test]
@@ -62,8 +92,19 @@ async fn what_nobody_mapped_is_ignored_and_kept() {
     for name in ["ping", "push", "issues_opened", "pull_request", "star"] {
         let sample = sample("github", name);
         let event = sample["headers"]["x-github-event"].as_str().unwrap().to_owned();
-        let answer = world.send_with(&tenant, "github", &[("x-github-event", &event), ("x-github-delivery", "d-1")], &sample["body"].to_string()).await;
-        assert_eq!((answer.status.as_u16(), answer.text("/status"), &answer.body["success"]), (200, "ignored", &json!(true)), "{name}");
+        let answer = world
+            .send_with(
+                &tenant,
+                "github",
+                &[("x-github-event", &event), ("x-github-delivery", "d-1")],
+                &sample["body"].to_string(),
+            )
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.text("/status"), &answer.body["success"]),
+            (200, "ignored", &json!(true)),
+            "{name}"
+        );
         assert!(answer.text("/event_id").starts_with("sha256:"), "GitHub's delivery id isn't signed");
     }
     assert_eq!(world.get(&tenant, "/v1/inbound-events?status=ignored").await.body["data"].as_array().unwrap().len(), 5);
@@ -102,7 +143,8 @@ async fn a_form_and_a_challenge_of_slack() {
     let mapping = json!({"system_id": "slack", "event_type": "command", "event_id": "trigger_id", "events": {"/call": {"interaction_type": "slash",
         "fields": {"phone_number": {"path": "text", "transform": "phone"}}}}});
     let signature = json!({"scheme": "template", "preset": "slack"});
-    let tenant = world.provision(TENANT, &[json!({"system_id": "slack", "signature": signature, "mapping": mapping})]).await;
+    let tenant =
+        world.provision(TENANT, &[json!({"system_id": "slack", "signature": signature, "mapping": mapping})]).await;
     let form = "command=%2Fcall&text=%2B14155550132&trigger_id=1.2";
     let signed = tenant.sign("slack", form, world.now());
     let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
@@ -123,7 +165,8 @@ async fn a_batch_is_answered_event_by_event() {
     let bad = json!({"event_id": "evt_2", "event_type": "call.exploded"});
     let answer = world.send(&tenant, "sarah_ai", &json!([good, bad, good])).await;
     assert_eq!((answer.status.as_u16(), &answer.body["success"]), (200, &json!(false)));
-    let statuses: Vec<&str> = answer.body["results"].as_array().unwrap().iter().map(|r| r["status"].as_str().unwrap()).collect();
+    let statuses: Vec<&str> =
+        answer.body["results"].as_array().unwrap().iter().map(|r| r["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, ["processed", "failed", "duplicate"]);
 }
 
@@ -151,7 +194,7 @@ async fn both_secrets_of_a_rotation_verify_at_once_and_the_old_one_ends() {
     assert_eq!(send("e1", &old).await, 200);
     assert_eq!(send("e2", "new").await, 401);
     world.advance(31); // a failed signature looks at the secrets once in 30 s
-    world.rotate(&tenant, "sarah_ai", "new", world.now() + std::time::Duration::from_secs(3600)).await;
+    world.rotate(&tenant, "sarah_ai", "new", world.now() + std::time::Duration::from_hours(1)).await;
     assert_eq!(send("e3", "new").await, 200, "the cached secrets are looked at again");
     assert_eq!(send("e4", &old).await, 200);
     world.advance(3600);
@@ -166,8 +209,12 @@ async fn failed_signatures_look_at_the_secrets_once_in_30_seconds() {
     world.calls();
     let looks = async || {
         for _ in 0..5 {
-            let headers = [("x-webhook-signature", "sha256=0000000000000000000000000000000000000000000000000000000000000000")];
-            assert_eq!(world.request(Method::POST, &format!("/webhooks/{TENANT}/sarah_ai"), &headers, "{}").await.status, 401);
+            let headers =
+                [("x-webhook-signature", "sha256=0000000000000000000000000000000000000000000000000000000000000000")];
+            assert_eq!(
+                world.request(Method::POST, &format!("/webhooks/{TENANT}/sarah_ai"), &headers, "{}").await.status,
+                401
+            );
         }
         world.calls().iter().filter(|call| call.operation == "GetSecretValue").count()
     };

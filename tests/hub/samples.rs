@@ -31,13 +31,25 @@ async fn every_sample_is_applied_or_ignored_and_its_repeat_changes_nothing() {
     let mut sent = 0;
     for (system, name) in files().into_iter().filter(|(_, name)| name != "integration") {
         let file = sample(&system, &name);
-        let headers: Vec<(String, String)> = file["headers"].as_object().unwrap().iter().map(|(n, v)| (n.clone(), v.as_str().unwrap().to_owned())).collect();
-        let headers: Vec<(&str, &str)> = headers.iter().filter(|(n, _)| n != "content-type").map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let headers: Vec<(String, String)> = file["headers"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(n, v)| (n.clone(), v.as_str().unwrap().to_owned()))
+            .collect();
+        let headers: Vec<(&str, &str)> =
+            headers.iter().filter(|(n, _)| n != "content-type").map(|(n, v)| (n.as_str(), v.as_str())).collect();
         let body = file["body"].to_string();
         let expected = if system == "github" { ("ignored", "ignored") } else { ("processed", "duplicate") };
         let first = world.send_with(&tenant, &system, &headers, &body).await;
         let second = world.send_with(&tenant, &system, &headers, &body).await;
-        assert_eq!((first.text("/status"), second.text("/status")), expected, "{system}/{name}: {:?} {:?}", first.body, second.body);
+        assert_eq!(
+            (first.text("/status"), second.text("/status")),
+            expected,
+            "{system}/{name}: {:?} {:?}",
+            first.body,
+            second.body
+        );
         sent += 1;
     }
     assert!(sent >= 25, "only {sent} samples");

@@ -168,7 +168,7 @@ impl World {
         let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
         let url = sqs.list_queues().queue_name_prefix("").send().await.unwrap().queue_urls.unwrap_or_default();
         let url = url.into_iter().find(|url| url.ends_with("RetryQueue")).unwrap();
-        tokio::time::sleep(Duration::from_secs(900)).await; // virtual: the longest delay that SQS knows
+        tokio::time::sleep(Duration::from_mins(15)).await; // virtual: the longest delay that SQS knows
         let mut bodies = Vec::new();
         loop {
             let received = sqs.receive_message().queue_url(&url).max_number_of_messages(10).send().await.unwrap();
@@ -187,7 +187,9 @@ impl World {
         let document = client.get_secret_value().secret_id(&name).send().await.unwrap();
         let mut document: Value = serde_json::from_str(document.secret_string().unwrap()).unwrap();
         let secrets = document["systems"][system]["webhook"].as_array_mut().unwrap();
-        secrets.iter_mut().for_each(|old| old["expires_at"] = json!(end));
+        for old in secrets.iter_mut() {
+            old["expires_at"] = json!(end);
+        }
         secrets.insert(0, json!({"secret": secret}));
         client.put_secret_value().secret_id(&name).secret_string(document.to_string()).send().await.unwrap();
     }

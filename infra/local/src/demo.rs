@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use shared::ids::SystemId;
@@ -40,8 +42,7 @@ pub enum DemoError {
 #[must_use]
 pub fn secret(system: &str) -> String {
     let text = format!("{system:-<24}demo-secret-of-cargo-local");
-    use base64::Engine;
-    format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(text))
+    format!("whsec_{}", BASE64.encode(text))
 }
 
 /// Makes the tenant, sends every sample to the hub at `url`, and gives what a person should read.
@@ -55,18 +56,18 @@ pub async fn run(url: &str, now: impl Fn() -> Timestamp) -> Result<String, DemoE
     let _ = writeln!(text, "\n{:<18} {:<30} {:<14} what came of it", "system", "event", "answer");
     for system in SYSTEMS {
         let integration = compiled(system)?;
-        for (name, sample) in samples(system)? {
+        for (name, sample) in &samples(system)? {
             let body = sample["body"].to_string();
             let mut request = client.post(format!("{url}/webhooks/{TENANT}/{system}")).body(body.clone());
             for (header, value) in sample["headers"].as_object().into_iter().flatten() {
                 request = request.header(header, value.as_str().unwrap_or_default());
             }
-            for (header, value) in signed(&integration, url, &body, &name, now())? {
+            for (header, value) in signed(&integration, url, &body, name, now())? {
                 request = request.header(header, value);
             }
             let response = request.send().await?;
             let (status, answer) = (response.status().as_u16(), response.json::<Value>().await?);
-            let outcome = format!("{status} {}", answer["status"].as_str().unwrap_or_default());
+            let outcome = format!("{status} {}", answer.get("status").and_then(Value::as_str).unwrap_or_default());
             let _ = writeln!(text, "{system:<18} {name:<30} {outcome:<14} {}", came_of_it(&answer));
         }
     }
@@ -88,7 +89,8 @@ async fn provision(client: &reqwest::Client, url: &str) -> Result<String, DemoEr
     let request = json!({"tenant_id": TENANT, "name": "Demo", "default_region": "US", "reissue_api_key": true, "integrations": integrations});
     let invoke = format!("{url}/2015-03-31/functions/provision-tenant/invocations");
     let answer: Value = client.post(invoke).json(&request).send().await?.json().await?;
-    answer["api_key"].as_str().map(str::to_owned).ok_or_else(|| DemoError::Refused(answer.to_string()))
+    let key = answer.get("api_key").and_then(Value::as_str);
+    key.map(str::to_owned).ok_or_else(|| DemoError::Refused(answer.to_string()))
 }
 
 async fn get(client: &reqwest::Client, url: &str, key: &str) -> Result<Value, DemoError> {
@@ -97,7 +99,11 @@ async fn get(client: &reqwest::Client, url: &str, key: &str) -> Result<Value, De
 
 /// The interesting part of an answer, short.
 fn came_of_it(answer: &Value) -> String {
-    let data = answer["data"].as_object().into_iter().flatten().map(|(name, id)| format!("{name} {}", id.as_str().unwrap_or_default()));
+    let data = answer["data"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, id)| format!("{name} {}", id.as_str().unwrap_or_default()));
     let error = ["error", "detail"].iter().filter_map(|field| answer[*field].as_str()).map(str::to_owned);
     let ignored = (answer["status"] == "ignored").then(|| "kept; no mapping names this event".to_owned());
     data.chain(error).chain(ignored).collect::<Vec<_>>().join(", ")
@@ -111,9 +117,9 @@ fn invitation(url: &str, key: &str, now: Timestamp) -> Result<String, DemoError>
         "agent": {"name": "Sarah"}})
     .to_string();
     let headers = signed(&compiled("sarah_ai")?, url, &body, "", now)?;
-    let headers: String = headers.iter().map(|(name, value)| format!(" -H '{name}: {value}'")).collect();
+    let headers = headers.iter().map(|(name, value)| format!("-H '{name}: {value}'")).collect::<Vec<_>>().join(" ");
     Ok(format!(
-        "Send one more (and once again: it stays one):\n\n  curl -s {url}/webhooks/{TENANT}/sarah_ai -H 'content-type: application/json'{headers} -d '{body}'\n\n\
+        "Send one more (and once again: it stays one):\n\n  curl -s {url}/webhooks/{TENANT}/sarah_ai -H 'content-type: application/json' {headers} -d '{body}'\n\n\
          See what it did:\n\n  curl -s {url}/v1/phone-numbers/{NUMBER} -H 'authorization: Bearer {key}'\n"
     ))
 }
@@ -122,13 +128,22 @@ fn invitation(url: &str, key: &str, now: Timestamp) -> Result<String, DemoError>
 ///
 /// # Errors
 /// When the integration's scheme can't sign with its secret.
-pub fn signed(integration: &Integration, url: &str, body: &str, id: &str, now: Timestamp) -> Result<Vec<(String, String)>, DemoError> {
+pub fn signed(
+    integration: &Integration,
+    url: &str,
+    body: &str,
+    id: &str,
+    now: Timestamp,
+) -> Result<Vec<(String, String)>, DemoError> {
     let system = &integration.system_id;
     let url = format!("{url}/webhooks/{TENANT}/{system}");
     let request = UnsignedRequest { method: "POST", url: &url, body: body.as_bytes() };
     let signed = integration.scheme.sign(&request, &format!("msg_{id}"), &[&secret(system.as_str())], now);
     let signed = signed.map_err(|error| DemoError::Refused(error.to_string()))?;
-    Ok(signed.into_iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned())).collect())
+    Ok(signed
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+        .collect())
 }
 
 /// The demo tenant's integration with `system`.
@@ -152,7 +167,8 @@ fn own_integration(system: &str) -> Result<Option<Map<String, Value>>, DemoError
 /// The samples of a system by name, in the order of what they say happened.
 fn samples(system: &str) -> Result<Vec<(String, Value)>, DemoError> {
     let folder = events().join(system);
-    let entries = std::fs::read_dir(&folder).map_err(|error| DemoError::Sample { path: folder.clone(), reason: error.to_string() })?;
+    let entries = std::fs::read_dir(&folder)
+        .map_err(|error| DemoError::Sample { path: folder.clone(), reason: error.to_string() })?;
     let mut samples = Vec::new();
     for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -161,7 +177,10 @@ fn samples(system: &str) -> Result<Vec<(String, Value)>, DemoError> {
             samples.push((name, sample));
         }
     }
-    let at = |sample: &Value| ["timestamp", "created_at", "occurred_at"].iter().find_map(|field| sample["body"][*field].as_str().map(str::to_owned));
+    let at = |sample: &Value| {
+        let body = sample.get("body")?;
+        ["timestamp", "created_at", "occurred_at"].iter().find_map(|field| body.get(field)?.as_str().map(str::to_owned))
+    };
     samples.sort_by_key(|(name, sample)| (at(sample), name.clone()));
     Ok(samples)
 }

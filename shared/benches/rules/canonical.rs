@@ -8,7 +8,7 @@ use shared::signature::canonical_json;
 
 use crate::samples::{CALL_ENDED, Sample};
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let body = Sample::read(CALL_ENDED).body;
     let mut group = c.benchmark_group("canonical");
     group.bench_function("floor: serde_json, parse and write", |b| {

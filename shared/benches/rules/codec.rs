@@ -11,7 +11,7 @@ use crate::samples::{CALL_ENDED, Sample};
 /// Room for anything here.
 const BYTES_MAX: usize = 8 * 1024;
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let body = Sample::read(CALL_ENDED).body.into_bytes();
     let (packed, deflated) = (pack(&body), deflate(&body));
     println!("{} bytes: {} packed, {} without the dictionary", body.len(), packed.len(), deflated.len());

@@ -21,7 +21,7 @@ const SAMPLES: [&str; 5] = [
     include_str!("../../../events/external_crm/contact_created.json"),
 ];
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     whole(c);
     let samples = SAMPLES.map(Sample::read);
     for sample in &samples {

@@ -12,7 +12,7 @@ const NUMBERS: [(&str, &str, &str); 3] = [
     ("by the fall-backs", "0999999999999", "US"),
 ];
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     for (name, raw, region) in NUMBERS {
         let region: Region = region.parse().expect("a region");
         let mut group = c.benchmark_group(format!("phone/{name}"));

@@ -20,7 +20,7 @@ const BEFORE: [&str; 3] = [
     include_str!("../../../events/sarah_ai/recording_available.json"),
 ];
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let before =
         BEFORE.iter().map(|text| Event::read(text)).fold(Record::default(), |record, event| event.join(&record));
     let event = Event::read(CALL_ENDED);

@@ -17,20 +17,20 @@ use shared::{
 };
 
 /// The secret that everything here is signed with; base64, because Standard Webhooks wants that.
-pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// The URL of the schemes that sign one.
 const URL: &str = "https://hub.example/webhooks/tenant_demo/sarah_ai";
 
 /// The 2 KiB event that the targets are set for.
-pub const CALL_ENDED: &str = include_str!("../../../events/sarah_ai/call_ended.json");
+pub(crate) const CALL_ENDED: &str = include_str!("../../../events/sarah_ai/call_ended.json");
 
 /// One sample, with what its integration needs.
-pub struct Sample {
-    pub integration: Integration,
-    pub headers: BTreeMap<String, String>,
+pub(crate) struct Sample {
+    pub(crate) integration: Integration,
+    pub(crate) headers: BTreeMap<String, String>,
     /// The body in the sender's order, without the white space of the file.
-    pub body: String,
-    pub payload: Value,
+    pub(crate) body: String,
+    pub(crate) payload: Value,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ struct File<'a> {
 
 impl Sample {
     /// Reads a file of `events/`.
-    pub fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let file: File<'_> = serde_json::from_str(text).expect("a sample");
         let system = SystemId::parse(&file.system_id).expect("a sample names a system");
         let Ok(integration) = Integration::compile(system, IntegrationConfig::default()) else {
@@ -55,7 +55,7 @@ impl Sample {
     }
 
     /// The event mapped, with its type found first.
-    pub fn map(&self, payload: &Value, region: &Region) -> Outcome {
+    pub(crate) fn map(&self, payload: &Value, region: &Region) -> Outcome {
         let header = |name: &str| self.headers.get(name).map(String::as_str);
         let rule = &self.integration.rule;
         let event_type = rule.event_type(payload, &header);
@@ -76,23 +76,23 @@ fn compact(json: &str) -> String {
 }
 
 /// When everything here is signed and received.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_768_473_000).expect("a time")
 }
 
 /// The headers with which a sender signs `body`.
-pub fn signed(scheme: &Scheme, body: &[u8]) -> HeaderMap {
+pub(crate) fn signed(scheme: &Scheme, body: &[u8]) -> HeaderMap {
     let request = UnsignedRequest { method: "POST", url: URL, body };
     scheme.sign(&request, "msg_1", &[SECRET], now()).expect("the secret suits every scheme").into_iter().collect()
 }
 
 /// The request that those headers came with.
-pub fn request<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> SignedRequest<'a> {
+pub(crate) fn request<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> SignedRequest<'a> {
     SignedRequest { method: "POST", url: URL, headers, body }
 }
 
 /// The floor of every signature: the HMAC alone.
-pub fn hmac_sha256(body: &[u8]) -> [u8; 32] {
+pub(crate) fn hmac_sha256(body: &[u8]) -> [u8; 32] {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes any key");
     mac.update(body);
     mac.finalize().into_bytes().into()

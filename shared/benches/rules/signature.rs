@@ -18,7 +18,7 @@ const SCHEMES: [(&str, &str, bool); 7] = [
     ("template, hubspot_v3", r#"{"scheme": "template", "preset": "hubspot_v3"}"#, false),
 ];
 
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     let body = body_of_1_kib();
     let mut group = c.benchmark_group("signature");
     group.bench_function("floor: HMAC-SHA256", |b| b.iter(|| hmac_sha256(black_box(&body))));

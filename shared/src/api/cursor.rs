@@ -6,13 +6,13 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use crate::{ids::TenantId, store::Key};
 
 /// As text for the caller.
-pub fn encode(sort: &str, key: &Key, tenant: &TenantId) -> String {
+pub(crate) fn encode(sort: &str, key: &Key, tenant: &TenantId) -> String {
     let kind = key.pk.strip_prefix(&format!("{tenant}#")).unwrap_or_default();
     BASE64.encode(format!("{sort}\n{kind}\n{}", key.sk))
 }
 
 /// Reverses [`encode`] for the same tenant; `None` where the text isn't a cursor.
-pub fn decode(cursor: &str, tenant: &TenantId) -> Option<(String, Key)> {
+pub(crate) fn decode(cursor: &str, tenant: &TenantId) -> Option<(String, Key)> {
     if cursor.len() > 1000 {
         return None;
     }

@@ -103,9 +103,11 @@ async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Proble
         (&Method::POST, ["mappings", "preview"]) => preview(request.body()),
         (
             _,
-            ["phone-numbers", _] | ["phone-numbers", _, "interactions"] | ["inbound-events"] | ["mappings", "preview"],
-        )
-        | (_, ["interactions" | "contacts" | "companies" | "merchants" | "inbound-events", _]) => Err(Problem::new(
+            ["inbound-events"]
+            | ["phone-numbers" | "interactions" | "contacts" | "companies" | "merchants" | "inbound-events", _]
+            | ["mappings", "preview"]
+            | ["phone-numbers", _, "interactions"],
+        ) => Err(Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "this address doesn't take this method",

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A phone number with its statistics and payment history.
-pub fn phone_number(phone: &E164, item: &Item, success_outcomes: &[String]) -> Value {
+pub(crate) fn phone_number(phone: &E164, item: &Item, success_outcomes: &[String]) -> Value {
     let counters: Counters = item.numbers().map(|(name, n)| (name.to_owned(), n)).collect();
     let count = |name: &str| counters.get(name).copied().unwrap_or(0);
     let time =
@@ -39,7 +39,7 @@ pub fn phone_number(phone: &E164, item: &Item, success_outcomes: &[String]) -> V
 }
 
 /// An interaction, contact, company or merchant; `None` where the item isn't a record.
-pub fn record(kind: Kind, item: &Item) -> Option<Value> {
+pub(crate) fn record(kind: Kind, item: &Item) -> Option<Value> {
     let record = record_of(item)?;
     let mut view = Map::from_iter([("id".to_owned(), Value::from(item.get_text("sk")?))]);
     let fixed: &[&str] = match kind {
@@ -81,7 +81,8 @@ fn times(record: &Record, kind: Kind, view: &mut Map<String, Value>) {
 }
 
 /// An inbound event.
-pub fn inbound_event(event: &KeptEvent) -> Value {
+#[expect(clippy::indexing_slicing, reason = "the view is an object")]
+pub(crate) fn inbound_event(event: &KeptEvent) -> Value {
     let mut view = json!({
         "id": event.id,
         "system_id": event.system_id,

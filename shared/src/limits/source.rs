@@ -6,7 +6,7 @@
 //! count, so that guessing names is stopped too.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Mutex, PoisonError},
 };
@@ -41,7 +41,7 @@ pub const UNKNOWN: &str = "_unknown";
 struct Minute {
     number: i64,
     calls: HashMap<Caller, u32>,
-    blocked: HashMap<Caller, ()>,
+    blocked: HashSet<Caller>,
 }
 
 /// What this copy knows of its callers in the current minute.
@@ -81,7 +81,7 @@ impl SourceLimits {
             None => minute.calls.entry(caller.clone()).or_default(),
         };
         *calls = calls.saturating_add(1);
-        let over = *calls > CALLS_PER_MINUTE || minute.blocked.contains_key(caller);
+        let over = *calls > CALLS_PER_MINUTE || minute.blocked.contains(caller);
         if over { Err(until_next(now, 60)) } else { Ok(()) }
     }
 
@@ -100,7 +100,7 @@ impl SourceLimits {
             Ok(count) if count > REFUSED_PER_MINUTE => {
                 let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
                 if minute.number == number {
-                    minute.blocked.insert(caller.clone(), ());
+                    minute.blocked.insert(caller.clone());
                 }
                 Err(until_next(now, 60))
             }

@@ -126,16 +126,16 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
 
 /// Levenshtein distance in bytes.
 fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
+    // The distances of the part of `from` read so far to the beginnings of `to`, of one byte, two bytes and so on.
+    let mut row: Vec<usize> = (1..=to.len()).collect();
     for (i, a) in from.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in to.bytes().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        let (mut diagonal, mut left) = (i, i + 1);
+        for (above, b) in row.iter_mut().zip(to.bytes()) {
+            left = (diagonal + usize::from(a != b)).min(left + 1).min(*above + 1);
+            diagonal = std::mem::replace(above, left);
         }
     }
-    row[to.len()]
+    row.last().copied().unwrap_or(from.len())
 }
 
 #[cfg(test)]

@@ -85,8 +85,7 @@ pub(super) fn item(hub: &Hub, event: &InboundEvent, note: &Note<'_>) -> Item {
     let json =
         |value: Value| if value.as_object().is_some_and(Map::is_empty) { String::new() } else { value.to_string() };
     let warnings: Vec<&String> = event.warnings.iter().chain(note.warnings).collect();
-    let warnings =
-        if warnings.is_empty() { String::new() } else { Value::from_iter(warnings.into_iter().cloned()).to_string() };
+    let warnings = if warnings.is_empty() { String::new() } else { serde_json::json!(warnings).to_string() };
     let headers: Map<String, Value> = event.headers.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
     let item = Item::new(&inbound_key(&event.tenant_id, note.id))
         .text("g1pk", inbound_list(&event.tenant_id))

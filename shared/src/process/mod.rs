@@ -128,7 +128,7 @@ const UNSEEN: &str = "attribute_not_exists(pk) OR st = :queued";
 impl Work<'_> {
     async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
         let data = Map::from_iter([(effect.kind.id_name().to_owned(), effect.record_id.clone().into())]);
-        let marker = self.marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
+        let marker = Self::marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
         let guess = self.hub.guesses.get(&effect.record_key());
         let mut known = Known::guess(guess.map(|(_, stored)| stored));
         for round in 0..ROUNDS_MAX {
@@ -141,7 +141,7 @@ impl Work<'_> {
             let writes: Vec<Write> = std::iter::once(marker.clone()).chain(plan.writes.iter().cloned()).collect();
             match self.hub.store.commit(&writes).await {
                 Ok(Commit::Done) => {
-                    self.hub.guesses.put(effect.record_key(), plan.after, self.hub.now());
+                    self.hub.guesses.put(effect.record_key(), plan.after, 2 * plan.doc_bytes, self.hub.now());
                     return Ok(self.verdict(if again { Status::Duplicate } else { Status::Processed }, data, None));
                 }
                 Ok(Commit::Conflict) => self.wait(round).await,
@@ -177,7 +177,7 @@ impl Work<'_> {
     async fn ignore(&self) -> Result<Verdict, StoreError> {
         let item = kept::item(self.hub, self.event, &self.note(Status::Ignored, &Map::new(), &[]));
         let done = self.verdict(Status::Ignored, Map::new(), None);
-        match self.hub.store.commit(&[self.marker(item)]).await? {
+        match self.hub.store.commit(&[Self::marker(item)]).await? {
             Commit::Done => Ok(done),
             Commit::Conflict => Err(busy()),
             Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
@@ -229,7 +229,7 @@ impl Work<'_> {
         };
         let nothing = Map::new();
         let note = Note { error, code, failure_id: &failure.id, ..self.note(Status::Failed, &nothing, warnings) };
-        let marker = self.marker(kept::item(self.hub, self.event, &note));
+        let marker = Self::marker(kept::item(self.hub, self.event, &note));
         let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
         for round in 0..ROUNDS_MAX {
             match self.hub.store.commit(&[marker.clone(), record.clone()]).await? {
@@ -260,7 +260,7 @@ impl Work<'_> {
             .bytes("body", codec::pack(event.body.as_bytes()))
     }
 
-    fn marker(&self, item: Item) -> Write {
+    fn marker(item: Item) -> Write {
         let queued = aws_sdk_dynamodb::types::AttributeValue::S(Status::Queued.as_str().into());
         Write::Put { item, condition: UNSEEN, values: vec![(":queued", queued)] }
     }

@@ -98,7 +98,7 @@ pub(super) struct Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
-    pub fn new(
+    pub(super) fn new(
         tenant: &'a TenantId,
         system: &'a SystemId,
         (identity, event_key): (&str, &'a str),
@@ -145,7 +145,7 @@ impl<'a> Effect<'a> {
         }
     }
 
-    pub fn record_key(&self) -> Key {
+    pub(super) fn record_key(&self) -> Key {
         Key::of(self.tenant, self.kind.name(), self.record_id.clone())
     }
 }
@@ -160,7 +160,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub fn guess(record: Option<Stored>) -> Self {
+    pub(super) fn guess(record: Option<Stored>) -> Self {
         Self { record, phones: HashMap::new() }
     }
 }
@@ -181,14 +181,14 @@ pub(super) enum Obstacle {
 }
 
 impl Obstacle {
-    pub fn code(self) -> &'static str {
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::UnknownPhone => "unknown_phone_number",
             Self::TooLarge => "record_too_large",
         }
     }
 
-    pub fn sentence(self) -> &'static str {
+    pub(super) fn sentence(self) -> &'static str {
         match self {
             Self::UnknownPhone => "Customer phone not found in CRM; replay the event once the number is known",
             Self::TooLarge => {
@@ -204,13 +204,15 @@ const DOC_BYTES_MAX: usize = 200_000;
 /// The writes after the inbound event's own, and what each is for.
 pub(super) struct Plan {
     pub writes: Vec<Write>,
-    /// The number of each write after the first; `None` for the record's.
+    /// The number that each write changes, and whether it must exist; `None` for the record's write.
     phones: Vec<Option<(E164, bool)>>,
     pub after: Stored,
+    /// The record's size as it is stored.
+    pub doc_bytes: usize,
 }
 
 impl Plan {
-    pub fn build(effect: &Effect<'_>, known: &Known) -> Result<Self, Obstacle> {
+    pub(super) fn build(effect: &Effect<'_>, known: &Known) -> Result<Self, Obstacle> {
         let (version, before) = match &known.record {
             Some((version, record)) => (*version, Some(record)),
             None => (0, None),
@@ -222,9 +224,14 @@ impl Plan {
             received: effect.received,
             fields: &effect.fields,
         });
-        let mut plan = Self { writes: Vec::new(), phones: Vec::new(), after: (version + 1, record) };
-        plan.writes.push(record_write(effect, &plan.after, before.is_some())?);
-        plan.phones.push(None);
+        let after = (version + 1, record);
+        let doc = serde_json::to_string(&after.1).map_err(|_| Obstacle::TooLarge)?;
+        if doc.len() > DOC_BYTES_MAX {
+            return Err(Obstacle::TooLarge);
+        }
+        let doc_bytes = doc.len();
+        let first = record_write(effect, &after, doc, before.is_some());
+        let mut plan = Self { writes: vec![first], phones: vec![None], after, doc_bytes };
         for change in phone_changes(effect, before, &plan.after.1) {
             let known = known.phones.get(&change.phone);
             plan.writes.push(change.write(effect, known));
@@ -234,7 +241,7 @@ impl Plan {
     }
 
     /// Takes in what a refused transaction told. `refusals` are those of [`Plan::writes`].
-    pub fn learn(&self, refusals: Vec<Option<Refusal>>, known: &mut Known) -> Result<(), Obstacle> {
+    pub(super) fn learn(&self, refusals: Vec<Option<Refusal>>, known: &mut Known) -> Result<(), Obstacle> {
         for (phone, refusal) in self.phones.iter().zip(refusals) {
             match (phone, refusal) {
                 (_, None) => {}
@@ -261,11 +268,7 @@ pub fn record_of(item: &Item) -> Option<Record> {
     json::parse_ours(item.get_text("doc")?).ok()
 }
 
-fn record_write(effect: &Effect<'_>, (version, record): &Stored, exists: bool) -> Result<Write, Obstacle> {
-    let doc = serde_json::to_string(record).map_err(|_| Obstacle::TooLarge)?;
-    if doc.len() > DOC_BYTES_MAX {
-        return Err(Obstacle::TooLarge);
-    }
+fn record_write(effect: &Effect<'_>, (version, record): &Stored, doc: String, exists: bool) -> Write {
     let mut item =
         Item::new(&effect.record_key()).text("sys", effect.system.as_str()).text("doc", doc).number("v", *version);
     if effect.kind == Kind::Interaction
@@ -281,7 +284,7 @@ fn record_write(effect: &Effect<'_>, (version, record): &Stored, exists: bool) -
     } else {
         ("attribute_not_exists(pk)", Vec::new())
     };
-    Ok(Write::Put { item, condition, values })
+    Write::Put { item, condition, values }
 }
 
 /// What changes on one number's item.

@@ -194,14 +194,7 @@ async fn verify(
     now: Timestamp,
 ) -> Result<(TenantContext, Verified), Refused> {
     let integration = &target.integration;
-    let default_url;
-    let url = match &integration.config.public_url {
-        Some(url) => url,
-        None => {
-            default_url = webhook_url(&hub.settings.public_url, &target.tenant_id, &integration.system_id);
-            &default_url
-        }
-    };
+    let url = integration.config.public_url.as_deref().unwrap_or_default();
     let request = SignedRequest { method: call.method, url, headers: call.headers, body: call.body };
     let unavailable = |e: crate::store::StoreError| Refused::Unavailable(e.to_string());
     let document = hub.secrets.get(&target.tenant_id, now).await.map_err(unavailable)?;

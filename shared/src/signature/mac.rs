@@ -98,6 +98,7 @@ impl Digest {
         self.as_bytes().ct_eq(other.as_bytes()).into()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "`len` is that of a digest, at most `DIGEST_LEN_MAX`")]
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -128,5 +129,5 @@ fn decode_base64(text: &str, len: usize) -> Option<Digest> {
     // The decoder wants room for whole groups of three bytes, padding included.
     let mut buffer = [0; DIGEST_LEN_MAX.next_multiple_of(3)];
     let decoded = STANDARD.decode_slice(text, &mut buffer).ok()?;
-    if decoded == len { Digest::new(&buffer[..decoded]) } else { None }
+    if decoded == len { Digest::new(buffer.get(..len)?) } else { None }
 }

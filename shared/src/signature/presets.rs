@@ -83,7 +83,7 @@ impl Preset {
     }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "every field that it fills is optional")]
+#[expect(clippy::unnecessary_wraps, reason = "every field that it fills is optional")]
 fn text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }

@@ -242,13 +242,17 @@ fn decode_url(url: &str) -> String {
     let mut pieces = url.split('%');
     let mut decoded = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        let escape = piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).map(char::from);
-        if let Some(character) = escape.filter(|character| ":/?@!$'()*,;".contains(*character)) {
-            decoded.push(character);
-            decoded.push_str(&piece[2..]);
-        } else {
-            decoded.push('%');
-            decoded.push_str(piece);
+        let escape = piece.split_at_checked(2);
+        let escape = escape.and_then(|(digits, rest)| Some((char::from(u8::from_str_radix(digits, 16).ok()?), rest)));
+        match escape {
+            Some((character, rest)) if ":/?@!$'()*,;".contains(character) => {
+                decoded.push(character);
+                decoded.push_str(rest);
+            }
+            _ => {
+                decoded.push('%');
+                decoded.push_str(piece);
+            }
         }
     }
     decoded

@@ -17,7 +17,7 @@ pub use self::{
     limits::Counted,
     read::Page,
 };
-use crate::hub::Settings;
+use crate::hub::{Lazy, Settings};
 
 /// The name of the index by time.
 pub const BY_TIME: &str = "by_time";
@@ -84,7 +84,7 @@ where
 /// The table and the retry queue.
 pub struct Store {
     dynamodb: aws_sdk_dynamodb::Client,
-    sqs: aws_sdk_sqs::Client,
+    sqs: Lazy<aws_sdk_sqs::Client>,
     table: String,
     retry_queue_url: String,
 }
@@ -92,7 +92,7 @@ pub struct Store {
 impl Store {
     /// Makes no call.
     #[must_use]
-    pub fn new(dynamodb: aws_sdk_dynamodb::Client, sqs: aws_sdk_sqs::Client, settings: &Settings) -> Self {
+    pub fn new(dynamodb: aws_sdk_dynamodb::Client, sqs: Lazy<aws_sdk_sqs::Client>, settings: &Settings) -> Self {
         Self { dynamodb, sqs, table: settings.table.clone(), retry_queue_url: settings.retry_queue_url.clone() }
     }
 

@@ -28,11 +28,11 @@ impl Journal {
         let failed = |source| OpenError::File { path: path.to_owned(), source };
         let file = private().append(true).create(true).open(path).map_err(failed)?;
         file.set_permissions(Permissions::from_mode(PRIVATE)).map_err(failed)?;
-        let content = std::fs::read(path).map_err(failed)?;
-        let whole = content.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &content[..=end]);
-        let length = whole.len() as u64;
+        let mut content = std::fs::read(path).map_err(failed)?;
+        content.truncate(content.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        let length = content.len() as u64;
         file.set_len(length).map_err(failed)?;
-        let entries = whole
+        let entries = content
             .split_inclusive(|byte| *byte == b'\n')
             .enumerate()
             .map(|(index, line)| {

@@ -87,7 +87,7 @@ async fn put(clients: &Clients, key: &str) -> Result<(), String> {
     put.send().await.map(|_| ()).map_err(|error| describe(&error))
 }
 
-fn describe<E: std::fmt::Debug>(error: &SdkError<E>) -> String {
+fn describe<E: fmt::Debug>(error: &SdkError<E>) -> String {
     match error {
         SdkError::DispatchFailure(failure) if failure.is_timeout() => "time-out".to_owned(),
         SdkError::DispatchFailure(failure) if failure.is_io() => "connection".to_owned(),

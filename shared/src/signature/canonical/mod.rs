@@ -104,13 +104,10 @@ impl Value<'_> {
 fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        let plain = rest.iter().take_while(|byte| is_plain(**byte)).count();
-        if plain > 0 {
-            out.extend_from_slice(&rest[..plain]);
-            rest = &rest[plain..];
-            continue;
-        }
+    loop {
+        let (plain, escaped) = rest.split_at(rest.iter().take_while(|byte| is_plain(**byte)).count());
+        out.extend_from_slice(plain);
+        let Some((&first, tail)) = escaped.split_first() else { break };
         rest = tail;
         match first {
             b'"' => out.extend_from_slice(br#"\""#),
@@ -158,7 +155,7 @@ fn write_escaped(code_point: u32, out: &mut Vec<u8>) {
 }
 
 fn write_unit(unit: u32, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(br"\u");
-    out.extend([12, 8, 4, 0].map(|shift| DIGITS[(unit >> shift & 0xf) as usize]));
+    let digits = [12, 8, 4, 0].map(|shift| char::from_digit(unit >> shift & 0xf, 16));
+    out.extend(digits.into_iter().flatten().map(|digit| digit as u8));
 }

@@ -96,7 +96,7 @@ impl<'a> Parser<'a> {
             let _sign = self.eat(b'+') || self.eat(b'-');
             self.digits()?;
         }
-        let text = &self.text[start..self.at];
+        let text = self.text.get(start..self.at).unwrap_or_default();
         if is_float {
             // Rust's and Python's readers both round correctly, and both give an infinity for what is too large.
             let number = text.parse().map_err(|_| CanonicalError::Syntax { at: start })?;
@@ -135,7 +135,7 @@ impl<'a> Parser<'a> {
         let rest = self.rest();
         let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0x00..=0x1f)).count();
         self.at += plain;
-        &rest[..plain]
+        rest.get(..plain).unwrap_or_default()
     }
 
     /// Decodes one escape, the backslash of which is read already.
@@ -189,7 +189,7 @@ impl<'a> Parser<'a> {
     }
 
     fn rest(&self) -> &'a [u8] {
-        &self.text.as_bytes()[self.at..]
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     fn peek(&self) -> Option<u8> {

@@ -41,7 +41,7 @@ fn base64() -> String {
 #[test]
 fn custom_and_github_take_one_whole_hex_digest() {
     let hex = hex();
-    let short = &hex[1..];
+    let short = "0".repeat(63);
     let long = "0".repeat(100_000);
     let malformed = [
         "",
@@ -188,7 +188,7 @@ fn errors_and_debug_output_give_nothing_away() {
         let forged = Request { body: b"{ }x".to_vec(), ..signed.clone() };
         let error = forged.verify(&scheme, &[secret], at(NOW)).expect_err("another body");
         let output = format!("{scheme:?} {error:?} {error}");
-        assert!(!output.contains(&secret[6..]), "{output}");
+        assert!(!output.contains(secret.trim_start_matches("whsec_")), "{output}");
         let expected = Request::signed(&forged.body, &scheme, &[secret], at(NOW));
         for value in expected.headers.values().filter_map(|value| value.to_str().ok()) {
             assert!(value == "msg_1" || !output.contains(value), "{output}");
