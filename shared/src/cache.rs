@@ -15,7 +15,7 @@ use lru::LruCache;
 pub struct Cache<K: Hash + Eq, V>(Mutex<Entries<K, V>>);
 
 struct Entries<K: Hash + Eq, V> {
-    entries: LruCache<K, Entry<V>>,
+    lru: LruCache<K, Entry<V>>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -34,7 +34,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// Holds at most `bytes_max`, by what [`Cache::put`] is told.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self(Mutex::new(Entries { entries: LruCache::unbounded(), bytes: 0, bytes_max }))
+        Self(Mutex::new(Entries { lru: LruCache::unbounded(), bytes: 0, bytes_max }))
     }
 
     /// The entry and when it was put there, however old.
@@ -43,7 +43,7 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.locked().entries.get(key).map(|entry| (entry.at, entry.value.clone()))
+        self.locked().lru.get(key).map(|entry| (entry.at, entry.value.clone()))
     }
 
     /// The entry, if it is younger than `ttl`.
@@ -66,9 +66,9 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
             return;
         }
         cache.bytes += bytes;
-        cache.entries.put(key, Entry { at: now, bytes, value });
+        cache.lru.put(key, Entry { at: now, bytes, value });
         while cache.bytes > cache.bytes_max {
-            let Some((_, oldest)) = cache.entries.pop_lru() else { return };
+            let Some((_, oldest)) = cache.lru.pop_lru() else { return };
             cache.bytes -= oldest.bytes;
         }
     }
@@ -94,7 +94,7 @@ impl<K: Hash + Eq, V> Entries<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if let Some(old) = self.entries.pop(key) {
+        if let Some(old) = self.lru.pop(key) {
             self.bytes -= old.bytes;
         }
     }
@@ -127,7 +127,7 @@ mod tests {
     fn the_least_recently_used_go_when_the_bytes_are_used_up() {
         let cache = Cache::new(10 * (ENTRY_BYTES + 100));
         let put = |key: usize, bytes| cache.put(key, key, bytes, Timestamp::UNIX_EPOCH);
-        let held = || (0..100).filter(|key| cache.0.lock().unwrap().entries.contains(key)).collect::<Vec<_>>();
+        let held = || (0..100).filter(|key| cache.0.lock().unwrap().lru.contains(key)).collect::<Vec<_>>();
         (0..10).for_each(|key| put(key, 100));
         cache.get(&0);
         put(10, 100);

@@ -17,7 +17,7 @@ const KNOWN_BYTES_MAX: usize = 8_000_000;
 /// What the remembered names that don't exist may take, so that guessing costs the guesser and not us (contract §2). Kept
 /// apart, so that guesses can't push out what exists.
 const UNKNOWN_BYTES_MAX: usize = 2_000_000;
-/// A tenant's own rule takes about ten times its text when compiled (measured: sarah_ai's 4 KB take 39 KB). The built-in
+/// A tenant's own rule takes about ten times its text when compiled (measured: `sarah_ai`'s 4 KB take 39 KB). The built-in
 /// rules are compiled once for all.
 const COMPILED_FACTOR: usize = 10;
 

@@ -29,7 +29,7 @@ async fn every_sample_is_applied_or_ignored_and_its_repeat_changes_nothing() {
     integrations.push(helpdesk);
     let tenant = world.provision(TENANT, &integrations).await;
     let mut sent = 0;
-    for (system, name) in files().into_iter().filter(|(_, name)| name != "integration") {
+    for (system, name) in files().into_iter().filter(|(system, name)| system != "lambda" && name != "integration") {
         let file = sample(&system, &name);
         let headers: Vec<(String, String)> = file["headers"]
             .as_object()

@@ -194,3 +194,6 @@ fn read(path: &Path) -> Result<Value, DemoError> {
 fn events() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! `events/lambda/`: for each function an event to invoke it with, as API Gateway makes it of a request.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::Request;
+use shared::signature::SignatureConfig;
+
+use super::*;
+use crate::functions::Functions;
+use crate::gateway::Gateway;
+use crate::lambda::Lambda;
+use crate::template::Template;
+use crate::testing::{clock_at, function};
+
+/// Seconds from 1970 to [`SIGNED_AT`].
+const SIGNED_AT_SECONDS: u64 = 1_768_500_000;
+/// A tenant's own system, which `provision-tenant.json` registers and `webhook-custom.json` comes from.
+const OWN_SYSTEM: &str = "field_helpdesk";
+
+/// A request that becomes a function's event: its system, the sample that it repeats, what identifies that sample (its
+/// event id; GitHub signs none, so anything in its body), and how it is signed. `custom` and `github` sign no time, so
+/// what they sign is valid for ever; Stripe's signatures are valid for five minutes.
+type Webhook = (&'static str, &'static str, &'static str, SignatureConfig);
+
+fn webhooks() -> [Webhook; 6] {
+    let custom = || SignatureConfig::Custom {};
+    [
+        ("sarah_ai", include_str!("../../../../../events/sarah_ai/call_ended.json"), "evt_sarah_01HZX4VH9Q", custom()),
+        (
+            "payment_processor",
+            include_str!("../../../../../events/payment_processor/payment_succeeded.json"),
+            "evt_cc_5002",
+            custom(),
+        ),
+        (
+            "stripe",
+            include_str!("../../../../../events/stripe/charge_succeeded.json"),
+            "evt_3QhXa2LkdIwHu7ix1oKaY0004",
+            SignatureConfig::Stripe {},
+        ),
+        (
+            "github",
+            include_str!("../../../../../events/github/issues_opened.json"),
+            "I_kwDOKbXk4c6nAAAq",
+            SignatureConfig::Github {},
+        ),
+        (
+            "external_crm",
+            include_str!("../../../../../events/external_crm/contact_created.json"),
+            "crm_evt_7003",
+            custom(),
+        ),
+        (OWN_SYSTEM, include_str!("../../../../../events/helpdesk/ticket_created.json"), "hd_evt_1", custom()),
+    ]
+}
+
+#[tokio::test]
+async fn samples_for_every_function_are_what_the_gateway_makes() {
+    let events = events_of_requests().await;
+    let folder = super::events().join("lambda");
+    for (name, event) in &events {
+        keep(&folder.join(format!("{name}.json")), &format!("{event:#}\n"));
+    }
+    let kept: Vec<String> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(kept.len(), events.len(), "{} holds files of no function: {kept:?}", folder.display());
+}
+
+/// What each function is invoked with, by its name.
+async fn events_of_requests() -> BTreeMap<String, Value> {
+    let template = Template::bundled("http://127.0.0.1:9001").unwrap();
+    let seen = Arc::new(Mutex::new(BTreeMap::new()));
+    let functions = template.functions.iter().fold(Functions::default(), |functions, spec| {
+        let (seen, name) = (Arc::clone(&seen), spec.name.clone());
+        let record = function(move |event, _| {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), event);
+            let caller = json!({"tenant_id": TENANT, "key_id": "key_demo", "scopes": "read"});
+            std::future::ready(Ok(json!({"statusCode": 200, "isAuthorized": true, "context": caller})))
+        });
+        functions.with(&spec.name, record)
+    });
+    let clock = clock_at(SIGNED_AT_SECONDS);
+    let lambda = Arc::new(Lambda::new(&template, functions, Arc::clone(&clock), 1).unwrap());
+    let gateway = Gateway::new(&template, Arc::clone(&lambda), clock);
+    lambda.invoke("provision-tenant", provisioning()).await.unwrap();
+    for request in webhooks().iter().map(webhook).chain([reading()]) {
+        gateway.handle(request, IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
+    }
+    let seen = seen.lock().unwrap().clone();
+    assert!(template.functions.iter().all(|function| seen.contains_key(&function.name)), "{:?}", seen.keys());
+    seen
+}
+
+/// A sample's request, repeated as another event, so that `cargo local --demo` hasn't applied it yet.
+fn webhook((system, sample, id, scheme): &Webhook) -> Request<Bytes> {
+    assert!(sample.contains(id), "{system}'s sample has no {id}");
+    let sample: Value = serde_json::from_str(&sample.replace(id, &format!("{id}-lambda"))).unwrap();
+    let body = sample["body"].to_string();
+    let mut request = Request::post(format!("/webhooks/{TENANT}/{system}")).header("host", "127.0.0.1:9002");
+    for (name, value) in sample["headers"].as_object().unwrap() {
+        request = request.header(name, value.as_str().unwrap());
+    }
+    let unsigned = UnsignedRequest { method: "POST", url: URL, body: body.as_bytes() };
+    let scheme = scheme.compile().unwrap();
+    for (name, value) in scheme.sign(&unsigned, "lambda", &[&secret(system)], SIGNED_AT.parse().unwrap()).unwrap() {
+        request = request.header(name, value);
+    }
+    request.body(body.into()).unwrap()
+}
+
+/// A look at what the other requests did. Its key is nobody's: put one that `provision-tenant` gave.
+fn reading() -> Request<Bytes> {
+    let path = format!("/v1/phone-numbers/{}", NUMBER.replace('+', "%2B"));
+    let request =
+        Request::get(path).header("host", "127.0.0.1:9002").header("authorization", "Bearer smrt_put_your_key_here");
+    request.body(Bytes::new()).unwrap()
+}
+
+/// Adds a system of its own to the demo tenant: the sample help desk, but signing with `custom`.
+fn provisioning() -> Value {
+    let mut system = own_integration("helpdesk").unwrap().unwrap();
+    system["mapping"]["system_id"] = OWN_SYSTEM.into();
+    system.insert("system_id".to_owned(), OWN_SYSTEM.into());
+    system.insert("signature".to_owned(), json!({"scheme": "custom"}));
+    system.insert("webhook_secret".to_owned(), secret(OWN_SYSTEM).into());
+    json!({"tenant_id": TENANT, "name": "Demo", "default_region": "US", "integrations": [system]})
+}
