@@ -62,6 +62,27 @@ async fn many_calls_with_one_number_at_once_all_count() {
     assert_eq!(statistics["last_contact_at"], json!(minutes.iter().max().map(at)));
 }
 
+#[tokio::test]
+async fn many_events_of_one_call_at_once_all_join() {
+    let world = World::new().await;
+    let limits = json!({"per_minute": 1000, "per_day": 1000});
+    let tenant = world.provision(TENANT, &[json!({"system_id": "sarah_ai", "limits": limits})]).await;
+    let transfer = |n: usize| {
+        json!({"event_id": format!("t{n}"), "event_type": "call.transferred", "timestamp": format!("2026-01-15T10:{n:02}:00Z"),
+            "call": {"id": "c", "destination_number": NUMBER}, "transfer": {"to": format!("agent {n}"), "at": format!("2026-01-15T10:{n:02}:00Z")}})
+    };
+    let events: Vec<Value> = (0..16).map(transfer).chain([call_ended("e", "c", NUMBER)]).collect();
+    let answers = join_all(events.iter().map(|event| world.send(&tenant, "sarah_ai", event))).await;
+    assert!(answers.iter().all(|a| a.body["status"] == "processed"), "{answers:?}");
+    let interactions = world.interactions(&tenant, NUMBER).await;
+    assert_eq!(interactions.len(), 1);
+    let transfers = interactions[0]["metadata"]["transfers"].as_array().unwrap();
+    let to: Vec<String> = transfers.iter().map(|t| t["to"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(to, (0..16).map(|n| format!("agent {n}")).collect::<Vec<_>>());
+    let statistics = &world.phone(&tenant, NUMBER).await["statistics"];
+    assert_eq!((&statistics["total_interactions"], &statistics["total_calls"]), (&json!(1), &json!(1)));
+}
+
 /// All orders of `items`.
 fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
     if items.is_empty() {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use self::{
     kept::Note,
-    plan::{Effect, Known, Obstacle, Plan},
+    plan::{Effect, Known, Obstacle, Plan, stored},
 };
 pub use self::{
     kept::{KeptEvent, Status, inbound_key, inbound_list},
@@ -154,6 +154,12 @@ impl Work<'_> {
                     }
                     if let Err(obstacle) = plan.learn(others, &mut known) {
                         return self.obstructed(obstacle, warnings).await;
+                    }
+                    // The first refusal teaches; a second one means that others are at work on the same record, and
+                    // what it taught is old after the wait.
+                    if round > 0 {
+                        self.wait(round).await;
+                        known.record = self.hub.store.get(&effect.record_key()).await?.as_ref().and_then(stored);
                     }
                 }
                 Err(StoreError::Rejected { reason, .. }) => {

@@ -26,6 +26,9 @@ fn the_bundled_template_is_read() {
     assert_eq!(
         environment,
         [
+            ("FAILURE_RETENTION_DAYS", "90"),
+            ("INBOUND_RETENTION_DAYS", "30"),
+            ("MAX_BODY_BYTES", "262144"),
             ("RETRY_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-RetryQueue"),
             ("SECRETS_PREFIX", "smrt/local/tenant/"),
             ("STAGE", "local"),
