@@ -7,6 +7,7 @@ mod plan;
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
 use self::{
@@ -24,7 +25,7 @@ use crate::{
     inbound::InboundEvent,
     mapping::Outcome,
     registry::Target,
-    store::{Commit, Item, Key, Refusal, StoreError, Write},
+    store::{Commit, Item, Key, Refusal, StoreError, Values, Write},
     tenant::TenantContext,
     time::millis_text,
 };
@@ -99,7 +100,7 @@ pub async fn note_queued(hub: &Hub, target: &Target, event: &InboundEvent, paylo
     let inbound_id = event.inbound_id(&identity);
     let work = Work { hub, event, payload, inbound_id, identity, event_type: String::new() };
     let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
-    if let Err(error) = hub.store.put_new(item).await {
+    if let Err(error) = hub.store.put(item, NEW, Values::new()).await {
         tracing::debug!(%error, "the record of a queued event will be made when it is applied");
     }
     work.verdict(Status::Queued, Map::new(), None)
@@ -122,8 +123,14 @@ enum Seen {
     Conflict,
 }
 
+/// No item with this key is there.
+const NEW: &str = "attribute_not_exists(pk)";
 /// The marker may be written where there is none, or only the note that the event waits.
 const UNSEEN: &str = "attribute_not_exists(pk) OR st = :queued";
+
+fn queued() -> Values {
+    vec![(":queued", AttributeValue::S(Status::Queued.as_str().into()))]
+}
 
 impl Work<'_> {
     async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
@@ -183,13 +190,11 @@ impl Work<'_> {
     async fn ignore(&self) -> Result<Verdict, StoreError> {
         let item = kept::item(self.hub, self.event, &self.note(Status::Ignored, &Map::new(), &[]));
         let done = self.verdict(Status::Ignored, Map::new(), None);
-        match self.hub.store.commit(&[Self::marker(item)]).await? {
-            Commit::Done => Ok(done),
-            Commit::Conflict => Err(busy()),
-            Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
-                Some(Seen::Repeat(verdict)) => Ok(self.answer_repeat(verdict).await),
-                Some(Seen::Conflict) => self.conflict().await,
-                None => Ok(done),
+        match self.hub.store.put(item, UNSEEN, queued()).await? {
+            Ok(()) | Err(None) => Ok(done),
+            Err(Some(old)) => match self.seen(&old) {
+                Seen::Repeat(verdict) => Ok(self.answer_repeat(verdict).await),
+                Seen::Conflict => self.conflict().await,
             },
         }
     }
@@ -267,8 +272,7 @@ impl Work<'_> {
     }
 
     fn marker(item: Item) -> Write {
-        let queued = aws_sdk_dynamodb::types::AttributeValue::S(Status::Queued.as_str().into());
-        Write::Put { item, condition: UNSEEN, values: vec![(":queued", queued)] }
+        Write::Put { item, condition: UNSEEN, values: queued() }
     }
 
     fn note<'a>(&'a self, status: Status, data: &'a Map<String, Value>, warnings: &'a [String]) -> Note<'a> {
@@ -317,7 +321,7 @@ impl Work<'_> {
         if verdict.status == Status::Duplicate {
             let id = sortable("inb", self.hub.now(), (self.hub.random)());
             let note = Note { id: &id, ..self.note(Status::Duplicate, &verdict.data, &[]) };
-            if let Err(error) = self.hub.store.put_new(kept::item(self.hub, self.event, &note)).await {
+            if let Err(error) = self.hub.store.put(kept::item(self.hub, self.event, &note), NEW, Values::new()).await {
                 tracing::warn!(%error, "the record of a repeat couldn't be kept");
             }
         }

@@ -12,7 +12,7 @@ mod read;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 pub use self::{
-    commit::{Commit, Refusal, Write},
+    commit::{Commit, Refusal, Values, Write},
     item::{Item, Key},
     limits::Counted,
     read::Page,
