@@ -8,6 +8,7 @@ mod crm;
 mod exactly_once;
 mod isolation;
 mod limits;
+mod logs;
 mod provisioning;
 mod receiving;
 mod samples;

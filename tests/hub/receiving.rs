@@ -224,3 +224,83 @@ async fn failed_signatures_look_at_the_secrets_once_in_30_seconds() {
     world.advance(1);
     assert_eq!(looks().await, 1);
 }
+
+#[tokio::test]
+async fn every_scheme_and_preset_verifies_end_to_end() {
+    let world = World::new().await;
+    let preset = |name: &str| json!({"scheme": "template", "preset": name});
+    let own = json!({"scheme": "template", "algorithm": "sha512", "template": "{id}|{timestamp}|{method}|{url}|{body}", "signature_header": "x-own",
+        "prefix": "v9=", "encoding": "base64", "id_header": "x-own-id", "timestamp_header": "x-own-time", "timestamp_unit": "milliseconds"});
+    let mut schemes: Vec<(String, Value)> = ["hubspot_v3", "slack", "shopify", "square", "retell", "vapi"]
+        .map(|name| (name.to_owned(), preset(name)))
+        .into();
+    schemes
+        .extend(["custom", "github", "stripe", "standard"].map(|name| (format!("my_{name}"), json!({"scheme": name}))));
+    schemes.push(("own".to_owned(), own));
+    let mapping = |system: &str| {
+        json!({"system_id": system, "events": {"*": {"interaction_type": "note", "fields": {
+        "phone_number": {"path": "phone", "transform": "phone", "required": true}}}}})
+    };
+    let integrations: Vec<Value> = schemes
+        .iter()
+        .map(|(system, signature)| json!({"system_id": system, "signature": signature, "mapping": mapping(system)}))
+        .collect();
+    let tenant = world.provision(TENANT, &integrations).await;
+    for (system, _) in &schemes {
+        let body = json!({"id": format!("{system}-1"), "phone": "(415) 555-0132"});
+        assert_eq!(world.send(&tenant, system, &body).await.text("/status"), "processed", "{system}");
+        let signed = tenant.sign(system, &body.to_string(), world.now());
+        let headers: Vec<(&str, &str)> = signed.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let other = body.to_string().replace("0132", "0133");
+        let forged = world.request(Method::POST, &format!("/webhooks/{TENANT}/{system}"), &headers, other).await;
+        assert_eq!(forged.status, 401, "{system}");
+    }
+    assert_eq!(world.phone(&tenant, NUMBER).await["statistics"]["total_interactions"], schemes.len());
+}
+
+#[tokio::test]
+async fn auto_takes_the_scheme_whose_header_is_there() {
+    let world = World::new().await;
+    let mapping = json!({"system_id": "any", "events": {"*": {"interaction_type": "note", "fields": {"phone_number": {"path": "phone", "transform": "phone"}}}}});
+    let tenant = world.provision(TENANT, &[json!({"system_id": "any", "mapping": mapping})]).await;
+    for (n, scheme) in ["custom", "github", "stripe", "standard"].into_iter().enumerate() {
+        let config: SignatureConfig = serde_json::from_value(json!({"scheme": scheme})).unwrap();
+        let body = json!({"id": n, "phone": NUMBER}).to_string();
+        let signed = sign(&config, tenant.secret("any"), "", &body, world.now());
+        let headers: Vec<(&str, &str)> = signed.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let answer = world.request(Method::POST, &format!("/webhooks/{TENANT}/any"), &headers, body).await;
+        assert_eq!(answer.text("/status"), "processed", "{scheme}: {:?}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn an_event_without_an_id_is_known_by_its_signed_id_or_its_body() {
+    let world = World::new().await;
+    let mapping = |system: &str| json!({"system_id": system, "events": {"*": {"interaction_type": "note", "fields": {"phone_number": {"path": "phone", "transform": "phone"}}}}});
+    let systems = ["standard", "custom"]
+        .map(|scheme| json!({"system_id": scheme, "signature": {"scheme": scheme}, "mapping": mapping(scheme)}));
+    let tenant = world.provision(TENANT, &systems).await;
+    let body = json!({"phone": NUMBER});
+    let standard = world.send(&tenant, "standard", &body).await;
+    assert!(standard.text("/event_id").starts_with("msg_"), "{:?}", standard.body);
+    let custom = world.send(&tenant, "custom", &body).await;
+    assert!(custom.text("/event_id").starts_with("sha256:"), "{:?}", custom.body);
+    assert_eq!(world.send(&tenant, "custom", &body).await.text("/status"), "duplicate");
+}
+
+#[tokio::test]
+async fn numbers_are_read_in_the_tenants_region() {
+    let world = World::new().await;
+    let request = json!({"tenant_id": "uk", "default_region": "GB", "integrations": [{"system_id": "sarah_ai", "webhook_secret": "s"}]});
+    world.invoke("provision-tenant", request).await.unwrap();
+    let body = call_ended("e", "c", "020 7946 0958").to_string();
+    let signed = sign(&SignatureConfig::Custom {}, "s", "", &body, world.now());
+    let headers: Vec<(&str, &str)> = signed.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let answer = world.request(Method::POST, "/webhooks/uk/sarah_ai", &headers, body).await;
+    assert_eq!(answer.text("/status"), "processed");
+    let key = world.invoke("provision-tenant", json!({"tenant_id": "uk", "reissue_api_key": true})).await.unwrap();
+    let authorization = format!("Bearer {}", key["api_key"].as_str().unwrap());
+    let phone =
+        world.request(Method::GET, "/v1/phone-numbers/+442079460958", &[("authorization", &authorization)], "").await;
+    assert_eq!(phone.body["statistics"]["total_calls"], 1);
+}

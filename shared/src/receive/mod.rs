@@ -249,9 +249,8 @@ impl Taken {
         received_at: Timestamp,
     ) -> Self {
         let mut warnings = Vec::new();
-        if let Some(named) = payload.get("tenant_id")
-            && named.as_str() != Some(target.tenant_id.as_str())
-        {
+        let named = payload.get("tenant_id").filter(|named| !named.is_null());
+        if named.is_some_and(|named| named.as_str() != Some(target.tenant_id.as_str())) {
             warnings.push("tenant_id in the body is not the tenant of the URL; the URL's counts".to_owned());
         }
         let kept = |name: &str| {
