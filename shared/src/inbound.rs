@@ -41,10 +41,9 @@ pub struct InboundEvent {
     pub warnings: Vec<String>,
 }
 
-/// Headers that are kept with an event. Not signed, so nothing may depend on them but the event type of systems that
-/// name it nowhere else.
-pub const KEPT_HEADERS: [&str; 6] =
-    ["x-github-event", "x-github-delivery", "x-shopify-topic", "x-shopify-webhook-id", "x-event-type", "x-vapi-event"];
+/// Headers that are kept with an event, besides the one in which its mapping finds the type. They are not signed, so
+/// nothing else may depend on them.
+pub const KEPT_HEADERS: [&str; 3] = ["x-github-event", "x-github-delivery", "x-shopify-webhook-id"];
 
 /// Ids longer than this are replaced by their hash.
 const IDENTITY_CHARS_MAX: usize = 200;

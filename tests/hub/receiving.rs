@@ -123,6 +123,19 @@ async fn github_events_that_a_mapping_names_become_interactions() {
 }
 
 #[tokio::test]
+async fn the_type_may_stand_in_any_header() {
+    let world = World::new().await;
+    let mapping = json!({"system_id": "shop", "event_type": {"header": "X-Shop-Topic"}, "events": {"orders/paid": {"interaction_type": "order",
+        "fields": {"phone_number": {"path": "phone", "transform": "phone"}}}}});
+    let signature = json!({"scheme": "template", "preset": "shopify"});
+    let tenant =
+        world.provision(TENANT, &[json!({"system_id": "shop", "signature": signature, "mapping": mapping})]).await;
+    let body = json!({"id": 1, "phone": NUMBER}).to_string();
+    let answer = world.send_with(&tenant, "shop", &[("x-shop-topic", "orders/paid")], &body).await;
+    assert_eq!(answer.text("/status"), "processed", "{:?}", answer.body);
+}
+
+#[tokio::test]
 async fn a_registered_system_does_what_its_mapping_says() {
     let world = World::new().await;
     let mut integration = sample("helpdesk", "integration");

@@ -127,6 +127,15 @@ impl CompiledRule {
         self.event_id.as_ref()?.find_text(&Source::new(payload))
     }
 
+    /// The header that names the event's type, in lower case, for a system that names it there.
+    #[must_use]
+    pub fn event_type_header(&self) -> Option<&str> {
+        match &self.event_type {
+            CompiledEventType::Header { header, .. } => Some(header),
+            CompiledEventType::Body(_) | CompiledEventType::Single => None,
+        }
+    }
+
     /// The event's type; `headers` gives a header's value by its name in lower case.
     ///
     /// For a type in a header with an action it is both, e.g. `issues.opened`. For a rule without `event_type` it is

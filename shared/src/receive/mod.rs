@@ -257,7 +257,8 @@ impl Taken {
             let value = call.headers.get(name)?.to_str().ok()?;
             Some((name.to_owned(), value.chars().take(KEPT_HEADER_CHARS_MAX).collect()))
         };
-        let headers: BTreeMap<String, String> = KEPT_HEADERS.into_iter().filter_map(kept).collect();
+        let named = target.integration.rule.event_type_header();
+        let headers: BTreeMap<String, String> = KEPT_HEADERS.into_iter().chain(named).filter_map(kept).collect();
         let event = InboundEvent {
             tenant_id: target.tenant_id.clone(),
             system_id: target.integration.system_id.clone(),
