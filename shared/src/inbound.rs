@@ -54,9 +54,8 @@ impl InboundEvent {
     /// delivery id isn't signed.
     #[must_use]
     pub fn identity(&self, rule: &CompiledRule, payload: &Value) -> String {
-        let hash = || format!("sha256:{}", sha256_hex(self.body.as_bytes()));
         if self.system_id.as_str() == "github" {
-            return hash();
+            return self.body_hash();
         }
         let in_body = |name: &str| match payload.get(name) {
             Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
@@ -68,8 +67,14 @@ impl InboundEvent {
         match named {
             Some(id) if id.chars().count() <= IDENTITY_CHARS_MAX => id,
             Some(id) => format!("sha256:{}", sha256_hex(id.as_bytes())),
-            None => hash(),
+            None => self.body_hash(),
         }
+    }
+
+    /// The identity of an event that names none.
+    #[must_use]
+    pub fn body_hash(&self) -> String {
+        format!("sha256:{}", sha256_hex(self.body.as_bytes()))
     }
 
     /// The record's id for an event with this identity: the same for every repeat.
@@ -83,27 +88,50 @@ impl InboundEvent {
     pub fn payload(&self) -> Option<Value> {
         payload(&self.body, self.form)
     }
+}
 
+/// An inbound event on the retry queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// The event.
+    pub event: InboundEvent,
+    /// Retries made so far.
+    pub attempt: u32,
+    /// What it waits for.
+    pub reason: Reason,
+}
+
+/// What an event on the retry queue waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// AWS to recover.
+    Unavailable,
+    /// Its system's next window.
+    RateLimited,
+}
+
+impl Waiting {
     /// As a message for the retry queue.
     ///
     /// The envelope is plain, so that an operator sees whose it is; the event inside is packed and in base64, because SQS
     /// refuses some characters that JSON allows and counts bytes.
     #[must_use]
-    pub fn to_message(&self, code: &str) -> String {
-        let event = serde_json::to_vec(self).unwrap_or_default();
+    pub fn to_message(&self) -> String {
+        let event = serde_json::to_vec(&self.event).unwrap_or_default();
         let message = Message {
             v: 1,
             kind: "inbound_event".into(),
-            tenant_id: self.tenant_id.clone(),
-            system_id: self.system_id.clone(),
-            attempt: 0,
-            code: code.into(),
+            tenant_id: self.event.tenant_id.clone(),
+            system_id: self.event.system_id.clone(),
+            attempt: self.attempt,
+            reason: self.reason,
             data: BASE64.encode(codec::pack(&event)),
         };
         serde_json::to_string(&message).unwrap_or_default()
     }
 
-    /// Reverses [`InboundEvent::to_message`].
+    /// Reverses [`Waiting::to_message`].
     ///
     /// # Errors
     /// [`MessageError`] says what about the message isn't ours.
@@ -115,11 +143,11 @@ impl InboundEvent {
         let packed = BASE64.decode(&message.data).map_err(|_| MessageError::NotOurs)?;
         // The envelope of JSON in JSON at most sextuples a body.
         let event = codec::unpack(&packed, 6 * Settings::BODY_BYTES_MAX + 64 * 1024)?;
-        let event: Self = serde_json::from_slice(&event).map_err(|_| MessageError::NotOurs)?;
+        let event: InboundEvent = serde_json::from_slice(&event).map_err(|_| MessageError::NotOurs)?;
         if event.tenant_id != message.tenant_id || event.system_id != message.system_id {
             return Err(MessageError::NotOurs);
         }
-        Ok(event)
+        Ok(Self { event, attempt: message.attempt, reason: message.reason })
     }
 }
 
@@ -139,8 +167,8 @@ struct Message {
     system_id: SystemId,
     /// Retries made so far.
     attempt: u32,
-    /// Why it waits: a stable code.
-    code: String,
+    /// What it waits for.
+    reason: Reason,
     data: String,
 }
 
@@ -180,23 +208,24 @@ mod tests {
     proptest! {
         #[test]
         fn a_message_brings_the_event_back_in_characters_that_sqs_takes(body in ".{0,300}") {
-            let message = event(&body).to_message("throttled");
+            let waiting = Waiting { event: event(&body), attempt: 2, reason: Reason::RateLimited };
+            let message = waiting.to_message();
             prop_assert!(message.bytes().all(|b| (0x20..0x7f).contains(&b)));
-            prop_assert_eq!(InboundEvent::from_message(&message), Ok(event(&body)));
+            prop_assert_eq!(Waiting::from_message(&message), Ok(waiting));
         }
 
         #[test]
         fn foreign_messages_are_errors(text in ".{0,200}") {
-            prop_assert!(InboundEvent::from_message(&text).is_err());
+            prop_assert!(Waiting::from_message(&text).is_err());
         }
     }
 
     #[test]
     fn messages_of_other_versions_or_tenants_are_refused() {
-        let message = event("{}").to_message("x");
+        let message = Waiting { event: event("{}"), attempt: 0, reason: Reason::Unavailable }.to_message();
         let newer = message.replacen("\"v\":1", "\"v\":2", 1);
-        assert_eq!(InboundEvent::from_message(&newer), Err(MessageError::UnknownVersion));
+        assert_eq!(Waiting::from_message(&newer), Err(MessageError::UnknownVersion));
         let other = message.replacen("tenant_a", "tenant_b", 1);
-        assert_eq!(InboundEvent::from_message(&other), Err(MessageError::NotOurs));
+        assert_eq!(Waiting::from_message(&other), Err(MessageError::NotOurs));
     }
 }

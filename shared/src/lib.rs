@@ -23,6 +23,7 @@ pub mod authorize;
 pub mod process;
 pub mod provision;
 pub mod receive;
+pub mod retry;
 pub mod run;
 pub mod webhook;
 
@@ -32,6 +33,7 @@ pub mod integration;
 pub mod mapping;
 pub mod phone;
 pub mod record;
+pub mod schedule;
 pub mod signature;
 pub mod statistics;
 

@@ -99,7 +99,7 @@ async fn while_the_table_is_down_events_are_queued_and_with_the_queue_down_refus
     );
     let messages = world.queued().await;
     assert_eq!(messages.len(), 1);
-    let event = shared::inbound::InboundEvent::from_message(&messages[0]).unwrap();
+    let event = shared::inbound::Waiting::from_message(&messages[0]).unwrap().event;
     assert_eq!(
         (event.body, event.system_id.as_str(), event.tenant_id.as_str()),
         (body.to_string(), "sarah_ai", tenant.id.as_str())

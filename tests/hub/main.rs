@@ -11,5 +11,6 @@ mod limits;
 mod logs;
 mod provisioning;
 mod receiving;
+mod retries;
 mod samples;
 mod world;

@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -40,6 +40,7 @@ pub struct World {
     tap: Arc<Tap>,
     faults: Arc<Mutex<(usize, Faults)>>,
     tables_down: Arc<AtomicBool>,
+    refused_writes: Arc<AtomicUsize>,
     pub source: IpAddr,
 }
 
@@ -73,10 +74,18 @@ impl World {
         let faults: Arc<Mutex<(usize, Faults)>> = Arc::new(Mutex::new((0, Box::new(|_| Fault::None))));
         let decide = Arc::clone(&faults);
         let tables_down = Arc::new(AtomicBool::new(false));
-        let down = Arc::clone(&tables_down);
+        let refused_writes = Arc::new(AtomicUsize::new(0));
+        let (down, refused) = (Arc::clone(&tables_down), Arc::clone(&refused_writes));
         let tap = Tap::new(move |call| {
             if down.load(Ordering::Relaxed) && call.service == Service::DynamoDb {
                 return Fault::Refuse { status: 400, code: "ThrottlingException" };
+            }
+            let refused = refused.load(Ordering::Relaxed);
+            if refused > 0 && call.operation == "TransactWriteItems" {
+                let request: Value = serde_json::from_slice(call.body).unwrap();
+                if request["TransactItems"].as_array().map(Vec::len) == Some(refused) {
+                    return Fault::Refuse { status: 400, code: "ThrottlingException" };
+                }
             }
             let mut faults = decide.lock().unwrap();
             faults.0 += 1;
@@ -98,6 +107,7 @@ impl World {
             tap,
             faults,
             tables_down,
+            refused_writes,
             source,
         }
     }
@@ -155,6 +165,7 @@ impl World {
     /// From now on, the AWS calls meet these faults.
     pub fn fail(&self, faults: impl Fn(usize) -> Fault + Send + Sync + 'static) {
         self.tables_down.store(false, Ordering::Relaxed);
+        self.refused_writes.store(0, Ordering::Relaxed);
         *self.faults.lock().unwrap() = (0, Box::new(faults));
     }
 
@@ -163,11 +174,31 @@ impl World {
         self.tables_down.store(true, Ordering::Relaxed);
     }
 
+    /// From now on, DynamoDB refuses transactions of so many writes.
+    pub fn fail_transactions_of(&self, writes: usize) {
+        self.refused_writes.store(writes, Ordering::Relaxed);
+    }
+
     /// The bodies of the messages in the retry queue, delayed ones included once their time has come.
     pub async fn queued(&self) -> Vec<String> {
+        self.messages("RetryQueue").await
+    }
+
+    /// The bodies of the messages that nothing could be done with.
+    pub async fn dead_letters(&self) -> Vec<String> {
+        self.messages("RetryDeadLetters").await
+    }
+
+    /// Puts a message into the retry queue.
+    pub async fn enqueue(&self, message: &str) {
         let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
-        let url = sqs.list_queues().queue_name_prefix("").send().await.unwrap().queue_urls.unwrap_or_default();
-        let url = url.into_iter().find(|url| url.ends_with("RetryQueue")).unwrap();
+        let url = queue_url(&sqs, "RetryQueue").await;
+        sqs.send_message().queue_url(url).message_body(message).send().await.unwrap();
+    }
+
+    async fn messages(&self, queue: &str) -> Vec<String> {
+        let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
+        let url = queue_url(&sqs, queue).await;
         tokio::time::sleep(Duration::from_mins(15)).await; // virtual: the longest delay that SQS knows
         let mut bodies = Vec::new();
         loop {
@@ -178,6 +209,15 @@ impl World {
             }
             bodies.extend(messages.into_iter().filter_map(|m| m.body));
         }
+    }
+
+    /// Lets queues call functions, until [`Triggers::stop`].
+    pub fn run_triggers(&self) -> Triggers {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (template, aws, clock) = (self.template.clone(), self.aws.clone(), Arc::clone(&self.surroundings.clock));
+        let lambda = Arc::clone(&self.lambda.lock().unwrap());
+        let task = tokio::spawn(async move { local::triggers::run(&template, &aws, &lambda, &clock, &stopped).await });
+        Triggers { stop, task }
     }
 
     /// Makes `secret` the system's newest, the old ones ending at `end`.
@@ -263,6 +303,24 @@ impl World {
         let answer = self.get(tenant, &format!("/v1/phone-numbers/{number}/interactions")).await;
         answer.body["data"].as_array().cloned().unwrap_or_else(|| panic!("no list: {:?}", answer.body))
     }
+}
+
+/// Event sources at work.
+pub struct Triggers {
+    stop: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Triggers {
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.task.await.unwrap();
+    }
+}
+
+async fn queue_url(sqs: &aws_sdk_sqs::Client, name: &str) -> String {
+    let urls = sqs.list_queues().send().await.unwrap().queue_urls.unwrap_or_default();
+    urls.into_iter().find(|url| url.ends_with(name)).unwrap()
 }
 
 fn start(aws: &Aws, template: &Template, surroundings: &Surroundings) -> (Arc<Gateway>, Arc<Lambda>) {

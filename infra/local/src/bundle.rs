@@ -14,7 +14,7 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::hub::{Hub, Random, Settings, SettingsError};
-use shared::{api, authorize, provision, webhook};
+use shared::{api, authorize, provision, retry, webhook};
 
 use crate::Clock;
 use crate::aws::Aws;
@@ -68,8 +68,8 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
             }),
         );
     }
-    let (api_hub, authorizer_hub, provision_hub) =
-        (hub("management-api")?, hub("authorize-api-key")?, hub("provision-tenant")?);
+    let (api_hub, authorizer_hub) = (hub("management-api")?, hub("authorize-api-key")?);
+    let (provision_hub, retries_hub) = (hub("provision-tenant")?, hub("process-retries")?);
     Ok(functions
         .with(
             "management-api",
@@ -90,6 +90,13 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
             direct(move |event| {
                 let hub = Arc::clone(&provision_hub);
                 async move { provision::handle(&hub, event).await }
+            }),
+        )
+        .with(
+            "process-retries",
+            direct(move |event| {
+                let hub = Arc::clone(&retries_hub);
+                async move { retry::handle(&hub, event).await.map_err(Diagnostic::from) }
             }),
         ))
 }

@@ -80,7 +80,8 @@ pub async fn process(
     let event_type = rule.event_type(payload, &header);
     let outcome = rule.map(event_type.as_deref(), payload, &target.tenant.default_region);
     let inbound_id = event.inbound_id(&identity);
-    let work = Work { hub, event, payload, inbound_id, identity, event_type: event_type.unwrap_or_default() };
+    let work =
+        Work { hub, event, payload, attempts: 1, inbound_id, identity, event_type: event_type.unwrap_or_default() };
     match outcome {
         Outcome::Ignored { .. } => work.ignore().await,
         Outcome::Failed { code, error, warnings } => work.fail(code, &error, &warnings).await,
@@ -98,7 +99,7 @@ pub async fn process(
 pub async fn note_queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &Value) -> Verdict {
     let identity = event.identity(&target.integration.rule, payload);
     let inbound_id = event.inbound_id(&identity);
-    let work = Work { hub, event, payload, inbound_id, identity, event_type: String::new() };
+    let work = Work { hub, event, payload, attempts: 1, inbound_id, identity, event_type: String::new() };
     let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
     if let Err(error) = hub.store.put(item, NEW, Values::new()).await {
         tracing::debug!(%error, "the record of a queued event will be made when it is applied");
@@ -106,10 +107,34 @@ pub async fn note_queued(hub: &Hub, target: &Target, event: &InboundEvent, paylo
     work.verdict(Status::Queued, Map::new(), None)
 }
 
+/// Keeps an event that can't be tried any more, with a failure that holds its payload.
+///
+/// # Errors
+/// [`StoreError`] where AWS fails: it isn't kept then.
+pub async fn give_up(
+    hub: &Hub,
+    context: &TenantContext,
+    target: Option<&Target>,
+    (event, attempts): (&InboundEvent, u32),
+    (code, error): (&str, &str),
+) -> Result<Verdict, StoreError> {
+    debug_assert_eq!(context.tenant(), &event.tenant_id);
+    let payload = &event.payload().unwrap_or_default();
+    let identity = match target {
+        Some(target) => event.identity(&target.integration.rule, payload),
+        None => event.body_hash(),
+    };
+    let inbound_id = event.inbound_id(&identity);
+    let work = Work { hub, event, payload, attempts, inbound_id, identity, event_type: String::new() };
+    work.fail(code, error, &[]).await
+}
+
 struct Work<'a> {
     hub: &'a Hub,
     event: &'a InboundEvent,
     payload: &'a Value,
+    /// Tries made, this one included.
+    attempts: u32,
     identity: String,
     inbound_id: String,
     event_type: String,
@@ -266,7 +291,7 @@ impl Work<'_> {
             .text("err", failure.error.as_str())
             .text("first", received)
             .text("last", millis_text(now))
-            .number("attempts", 1)
+            .number("attempts", self.attempts.into())
             .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()))
             .bytes("body", codec::pack(event.body.as_bytes()))
     }

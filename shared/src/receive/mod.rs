@@ -15,7 +15,7 @@ use self::body::{Event, Events};
 use crate::{
     hub::Hub,
     ids::{SystemId, TenantId},
-    inbound::{InboundEvent, KEPT_HEADERS},
+    inbound::{InboundEvent, KEPT_HEADERS, Reason, Waiting},
     integration::WhenExceeded,
     limits::{
         Admission, inbound,
@@ -24,6 +24,7 @@ use crate::{
     problem::Problem,
     process::{Status, Verdict, note_queued, process},
     registry::Target,
+    schedule,
     signature::{SignatureError, SignedRequest, Verified},
     tenant::TenantContext,
 };
@@ -281,18 +282,19 @@ async fn handle(
     taken: &Taken,
     over: Option<i64>,
 ) -> Result<Verdict, Refused> {
-    let (code, delay_seconds) = match over {
-        Some(seconds) => ("rate_limited", seconds),
+    let (reason, delay_seconds) = match over {
+        Some(seconds) => (Reason::RateLimited, seconds),
         None => match process(hub, context, target, &taken.event, &taken.payload).await {
             Ok(verdict) => return Ok(verdict),
             Err(error) => {
                 tracing::warn!(tenant = %target.tenant_id, system = %target.integration.system_id, %error, "an event goes to the retry queue");
-                ("unavailable", FIRST_RETRY_SECONDS)
+                let first = schedule::delay(&target.integration.retry, 0, None, (hub.random)()).unwrap_or_default();
+                (Reason::Unavailable, i64::try_from(first.as_secs()).unwrap_or(i64::MAX))
             }
         },
     };
-    let delay = i32::try_from(delay_seconds).unwrap_or(i32::MAX);
-    match hub.store.enqueue(taken.event.to_message(code), delay).await {
+    let waiting = Waiting { event: taken.event.clone(), attempt: 0, reason };
+    match hub.store.enqueue(waiting.to_message(), delay_seconds).await {
         Ok(()) if over.is_some() => Ok(note_queued(hub, target, &taken.event, &taken.payload).await),
         Ok(()) => {
             let event_id = taken.event.identity(&target.integration.rule, &taken.payload);
@@ -309,6 +311,3 @@ async fn handle(
         Err(error) => Err(Refused::Unavailable(error.to_string())),
     }
 }
-
-/// Contract §4: the first retry waits the base delay, 10 s.
-const FIRST_RETRY_SECONDS: i64 = 10;

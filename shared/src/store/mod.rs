@@ -96,13 +96,14 @@ impl Store {
         Self { dynamodb, sqs, table: settings.table.clone(), retry_queue_url: settings.retry_queue_url.clone() }
     }
 
-    /// Puts a message into the retry queue, to be received after `delay_seconds` (SQS: at most 900).
+    /// Puts a message into the retry queue, to be received after `delay_seconds` or SQS' longest delay, 900 s.
     ///
     /// # Errors
     /// [`StoreError`] where SQS doesn't take it.
-    pub async fn enqueue(&self, message: String, delay_seconds: i32) -> Result<(), StoreError> {
+    pub async fn enqueue(&self, message: String, delay_seconds: i64) -> Result<(), StoreError> {
         let request = self.sqs.send_message().queue_url(&self.retry_queue_url).message_body(message);
-        let sent = request.delay_seconds(delay_seconds.clamp(0, 900)).send().await;
+        let delay = i32::try_from(delay_seconds.clamp(0, 900)).unwrap_or(900);
+        let sent = request.delay_seconds(delay).send().await;
         sent.map(|_| ()).map_err(|e| classify("SendMessage", e))
     }
 }

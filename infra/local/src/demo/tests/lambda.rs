@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
+use shared::inbound::{Reason, Waiting};
 use shared::signature::SignatureConfig;
 
 use super::*;
@@ -88,6 +89,7 @@ async fn events_of_requests() -> BTreeMap<String, Value> {
     let lambda = Arc::new(Lambda::new(&template, functions, Arc::clone(&clock), 1).unwrap());
     let gateway = Gateway::new(&template, Arc::clone(&lambda), clock);
     lambda.invoke("provision-tenant", provisioning()).await.unwrap();
+    lambda.invoke("process-retries", waiting()).await.unwrap();
     for request in webhooks().iter().map(webhook).chain([reading()]) {
         gateway.handle(request, IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
     }
@@ -119,6 +121,19 @@ fn reading() -> Request<Bytes> {
     let request =
         Request::get(path).header("host", "127.0.0.1:9002").header("authorization", "Bearer smrt_put_your_key_here");
     request.body(Bytes::new()).unwrap()
+}
+
+/// A batch of one event that waits: a call of Sarah AI, as the retry queue holds it.
+fn waiting() -> Value {
+    let call = json!({"event_id": "evt_waiting", "event_type": "call.ended", "timestamp": "2026-01-15T10:30:00Z",
+        "call": {"id": "call_waiting", "destination_number": NUMBER, "duration_seconds": 30, "disposition": "BUSY"}});
+    let event =
+        json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": SIGNED_AT, "body": call.to_string()});
+    let event = serde_json::from_value(event).unwrap();
+    let message = Waiting { event, attempt: 0, reason: Reason::Unavailable }.to_message();
+    json!({"Records": [{"messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78", "receiptHandle": "handle", "body": message,
+        "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryQueue", "awsRegion": "us-east-1"}]})
 }
 
 /// Adds a system of its own to the demo tenant: the sample help desk, but signing with `custom`.

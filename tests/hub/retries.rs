@@ -1,0 +1,117 @@
+//! Events that had to wait are applied by themselves (contract §2 and §4). Time is tokio's, and virtual.
+
+use std::time::Duration;
+
+use local::aws::Fault;
+use serde_json::{Value, json};
+
+use crate::world::{TENANT, Tenant, World, call_ended};
+
+const NUMBER: &str = "+14155550132";
+
+async fn status(world: &World, tenant: &Tenant, event: &str) -> Option<String> {
+    let events = world.get(tenant, "/v1/inbound-events").await.body["data"].clone();
+    let found = events.as_array()?.iter().find(|e| e["event_id"] == event)?;
+    found["status"].as_str().map(str::to_owned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_queued_in_an_outage_is_applied_when_it_ends() {
+    let (world, tenant) = World::with_tenant().await;
+    world.send(&tenant, "sarah_ai", &call_ended("warm", "c0", NUMBER)).await;
+    world.fail_tables();
+    for n in 0..20 {
+        let answer = world.send(&tenant, "sarah_ai", &call_ended(&format!("e{n}"), &format!("c{n}x"), NUMBER)).await;
+        assert_eq!(answer.text("/status"), "queued");
+    }
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_hours(1)).await; // far beyond the policy: while nothing can be kept, it waits
+    world.fail(|_| Fault::None);
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    triggers.stop().await;
+    assert_eq!(world.phone(&tenant, NUMBER).await["statistics"]["total_calls"], 21);
+    assert_eq!(status(&world, &tenant, "e7").await.as_deref(), Some("processed"));
+    assert!(world.queued().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_at_every_try_becomes_a_failure() {
+    let (world, tenant) = World::with_tenant().await;
+    world.send(&tenant, "sarah_ai", &call_ended("warm", "c0", NUMBER)).await;
+    // Three writes: the event's own transaction always fails; the failure's two writes go through.
+    world.fail_transactions_of(3);
+    assert_eq!(world.send(&tenant, "sarah_ai", &call_ended("e1", "c1", NUMBER)).await.text("/status"), "queued");
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    triggers.stop().await;
+    assert_eq!(status(&world, &tenant, "e1").await.as_deref(), Some("failed"));
+    world.fail(|_| Fault::None);
+    let again = world.send(&tenant, "sarah_ai", &call_ended("e1", "c1", NUMBER)).await;
+    assert_eq!((again.text("/status"), again.text("/code")), ("failed", "retries_exhausted"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_over_its_limit_is_applied_when_the_window_allows() {
+    let world = World::new().await;
+    let limits = json!({"per_minute": 2, "per_day": 1000, "when_exceeded": "queue"});
+    let tenant = world.provision(TENANT, &[json!({"system_id": "sarah_ai", "limits": limits})]).await;
+    let mut answers = Vec::new();
+    for n in 0..5 {
+        let answer = world.send(&tenant, "sarah_ai", &call_ended(&format!("e{n}"), &format!("c{n}"), NUMBER)).await;
+        answers.push(answer.text("/status").to_owned());
+    }
+    assert_eq!(answers, ["processed", "processed", "queued", "queued", "queued"]);
+    let triggers = world.run_triggers();
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        world.advance(60);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        calls.push(world.phone(&tenant, NUMBER).await["statistics"]["total_calls"].clone());
+    }
+    triggers.stop().await;
+    assert_eq!(calls, [4, 5, 5], "two a minute, never more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_message_ends_in_the_dead_letters_and_holds_nobody_up() {
+    let (world, tenant) = World::with_tenant().await;
+    world.send(&tenant, "sarah_ai", &call_ended("warm", "c0", NUMBER)).await;
+    world.fail_tables();
+    world.send(&tenant, "sarah_ai", &call_ended("e1", "c1", NUMBER)).await;
+    world.fail(|_| Fault::None);
+    for bad in [
+        "hello",
+        "{}",
+        r#"{"v":9,"kind":"inbound_event","tenant_id":"tenant_demo","system_id":"sarah_ai","attempt":0,"reason":"unavailable","data":""}"#,
+    ] {
+        world.enqueue(bad).await;
+    }
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(status(&world, &tenant, "e1").await.as_deref(), Some("processed"));
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    triggers.stop().await;
+    assert_eq!(world.dead_letters().await.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_system_is_gone_is_kept_as_a_failure() {
+    let world = World::new().await;
+    let (here, other) =
+        (world.provision(TENANT, &[json!({"system_id": "sarah_ai"})]).await, world.provision("tenant_b", &[]).await);
+    let body = call_ended("e1", "c1", NUMBER).to_string();
+    let event = json!({"tenant_id": other.id, "system_id": "sarah_ai", "received_at": world.now(), "body": body});
+    let waiting = shared::inbound::Waiting {
+        event: serde_json::from_value(event).unwrap(),
+        attempt: 0,
+        reason: shared::inbound::Reason::Unavailable,
+    };
+    world.enqueue(&waiting.to_message()).await;
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    triggers.stop().await;
+    let events = world.get(&other, "/v1/inbound-events?status=failed").await.body["data"].clone();
+    assert!(events[0]["error"].as_str().unwrap().contains("removed"), "{events}");
+    assert_eq!(events[0]["payload"]["event_id"], "e1");
+    assert_eq!(world.get(&here, "/v1/inbound-events").await.body["data"], Value::from_iter(Vec::<Value>::new()));
+}
