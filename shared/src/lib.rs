@@ -14,6 +14,8 @@
 //!                               └ signature  did it sign this
 //! ```
 //!
+//! SQS ──▶ retry: what had to wait, through the same process.
+//!
 //! The other edges: [`api`] (the management API), [`authorize`] (its keys), [`provision`] (an operator makes a tenant).
 //! A tenant's data is reached only with a [`tenant::TenantContext`].
 

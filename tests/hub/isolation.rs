@@ -52,6 +52,9 @@ async fn a_cursor_of_another_tenant_leads_nowhere_else() {
     }
     let cursor = world.get(&a, "/v1/inbound-events?limit=1").await.text("/next_cursor").to_owned();
     let page = world.get(&b, &format!("/v1/inbound-events?cursor={cursor}")).await;
+    assert!([200, 400].contains(&page.status.as_u16()), "{:?}", page.body);
+    let elsewhere = world.get(&a, &format!("/v1/failures?cursor={cursor}")).await;
+    assert!([200, 400].contains(&elsewhere.status.as_u16()), "{:?}", elsewhere.body);
     let events = page.body["data"].as_array().cloned().unwrap_or_default();
     assert!(events.iter().all(|e| e["event_id"].as_str().unwrap().starts_with("tenant_b")), "{events:?}");
 }

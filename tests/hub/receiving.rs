@@ -79,6 +79,17 @@ async fn what_cant_be_applied_is_kept_as_a_failure_with_one_id() {
     }
     let events = world.get(&tenant, "/v1/inbound-events?status=failed").await.body;
     assert_eq!(events["data"].as_array().unwrap().len(), table.len());
+    let failures = world.get(&tenant, "/v1/failures").await.body["data"].clone();
+    assert_eq!(failures.as_array().unwrap().len(), table.len(), "one each, however often it came");
+    for event in events["data"].as_array().unwrap() {
+        let failure = world.get(&tenant, &format!("/v1/failures/{}", event["failure_id"].as_str().unwrap())).await.body;
+        assert_eq!((&failure["payload"], &failure["error"]), (&event["payload"], &event["error"]));
+        assert_eq!((&failure["operation"], &failure["attempts"]), (&json!("process_inbound_event"), &json!(1)));
+        assert_eq!(failure["inbound_event_id"], event["id"]);
+    }
+    let of_stripe =
+        world.get(&tenant, "/v1/failures?system_id=stripe&since=2026-01-15T00:00:00Z").await.body["data"].clone();
+    assert_eq!((of_stripe.as_array().unwrap().len(), &of_stripe[0]["code"]), (1, &json!("unknown_event_type")));
     assert_eq!(
         world.get(&tenant, &format!("/v1/phone-numbers/{NUMBER}")).await.status,
         404,

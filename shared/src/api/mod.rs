@@ -19,7 +19,10 @@ use crate::{
     mapping,
     phone::{E164, Region},
     problem::{Problem, json_response},
-    process::{KeptEvent, Kind, Status, inbound_key, inbound_list, interactions_list, phone_key, record_id, record_of},
+    process::{
+        KeptEvent, Kind, Status, failure_key, failure_list, inbound_key, inbound_list, interactions_list, phone_key,
+        record_id, record_of,
+    },
     registry::tenant_key,
     store::{Item, Key, StoreError},
     tenant::TenantContext,
@@ -100,11 +103,17 @@ async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Proble
         (&Method::GET, ["merchants", id]) => call.merchant(id).await,
         (&Method::GET, ["inbound-events"]) => call.inbound_events().await,
         (&Method::GET, ["inbound-events", id]) => call.inbound_event(id).await,
+        (&Method::GET, ["failures"]) => call.failures().await,
+        (&Method::GET, ["failures", id]) => call.failure(id).await,
         (&Method::POST, ["mappings", "preview"]) => preview(request.body()),
         (
             _,
             ["inbound-events"]
-            | ["phone-numbers" | "interactions" | "contacts" | "companies" | "merchants" | "inbound-events", _]
+            | [
+                "phone-numbers" | "interactions" | "contacts" | "companies" | "merchants" | "inbound-events"
+                | "failures",
+                _,
+            ]
             | ["mappings", "preview"]
             | ["phone-numbers", _, "interactions"],
         ) => Err(Problem::new(
@@ -202,31 +211,41 @@ impl Reading<'_> {
 
     async fn inbound_events(&self) -> Result<Value, Problem> {
         self.only(&["system_id", "status", "since", "limit", "cursor"])?;
-        let (system, status, since) = (self.query("system_id"), self.query("status"), self.query("since"));
-        if let Some(status) = &status
-            && Status::parse(status).is_none()
-        {
+        let (system, status) = (self.query("system_id"), self.query("status"));
+        if status.as_deref().is_some_and(|status| Status::parse(status).is_none()) {
             return Err(invalid("status", "must be processed, duplicate, queued, failed or ignored"));
         }
-        let since: Option<Timestamp> = match since {
-            Some(text) => {
-                Some(text.parse().map_err(|_| invalid("since", "must be a time such as 2026-01-31T12:00:00Z"))?)
-            }
-            None => None,
-        };
         let filters: Vec<(&str, &str)> = [("sys", &system), ("st", &status)]
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
             .collect();
-        let since = since.map(millis_text).unwrap_or_default();
         let view = |item: &Item| KeptEvent::from_item(item).map(|event| views::inbound_event(&event));
-        self.page(&inbound_list(self.tenant()), &since, &filters, view).await
+        self.page(&inbound_list(self.tenant()), &self.since()?, &filters, view).await
     }
 
     async fn inbound_event(&self, id: &str) -> Result<Value, Problem> {
         let item = self.hub.store.get(&inbound_key(self.tenant(), id)).await?;
         let event = item.as_ref().and_then(KeptEvent::from_item).ok_or_else(|| not_found("inbound event"))?;
         Ok(views::inbound_event(&event))
+    }
+
+    async fn failures(&self) -> Result<Value, Problem> {
+        self.only(&["system_id", "since", "limit", "cursor"])?;
+        let system = self.query("system_id");
+        let filters: Vec<(&str, &str)> = system.iter().map(|system| ("sys", system.as_str())).collect();
+        self.page(&failure_list(self.tenant()), &self.since()?, &filters, views::failure).await
+    }
+
+    async fn failure(&self, id: &str) -> Result<Value, Problem> {
+        let item = self.hub.store.get(&failure_key(self.tenant(), id)).await?;
+        item.as_ref().and_then(views::failure).ok_or_else(|| not_found("failure"))
+    }
+
+    /// The parameter `since` as the beginning of a sort key; empty without one.
+    fn since(&self) -> Result<String, Problem> {
+        let Some(text) = self.query("since") else { return Ok(String::new()) };
+        let since: Result<Timestamp, _> = text.parse();
+        since.map(millis_text).map_err(|_| invalid("since", "must be a time such as 2026-01-31T12:00:00Z"))
     }
 
     async fn page(
@@ -236,7 +255,14 @@ impl Reading<'_> {
         filters: &[(&str, &str)],
         view: impl Fn(&Item) -> Option<Value>,
     ) -> Result<Value, Problem> {
-        let page = self.hub.store.list(list, since, filters, self.after()?, self.limit()?).await?;
+        let after = self.after()?;
+        let forged = after.is_some();
+        let page =
+            self.hub.store.list(list, since, filters, after, self.limit()?).await.map_err(|error| match error {
+                // A cursor of another list: DynamoDB refuses a start outside of the partition.
+                StoreError::Rejected { .. } if forged => invalid("cursor", "is not a cursor of this list"),
+                error => error.into(),
+            })?;
         let data: Vec<Value> = page.items.iter().filter_map(view).collect();
         let next = page.next.map(|(sort, key)| cursor::encode(&sort, &key, self.tenant()));
         Ok(json!({"data": data, "next_cursor": next}))

@@ -4,6 +4,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    codec,
+    hub::Settings,
+    inbound::payload,
     phone::E164,
     process::{KeptEvent, Kind, record_of},
     record::{OCCURRED_AT, Record},
@@ -104,4 +107,24 @@ pub(crate) fn inbound_event(event: &KeptEvent) -> Value {
         view[name] = id.clone();
     }
     view
+}
+
+/// A failure: what can't be done, why, and with what.
+pub(crate) fn failure(item: &Item) -> Option<Value> {
+    let text = |name: &str| item.get_text(name);
+    let body = item.get_bytes("body").and_then(|packed| codec::unpack(packed, 2 * Settings::BODY_BYTES_MAX).ok());
+    let body = body.and_then(|body| String::from_utf8(body).ok());
+    let payload = body.and_then(|body| payload(&body, item.get_number("form").is_some()));
+    Some(json!({
+        "id": text("sk")?,
+        "operation": text("op")?,
+        "system_id": text("sys"),
+        "error": text("err"),
+        "code": text("code"),
+        "attempts": item.get_number("attempts"),
+        "first_failed_at": text("first"),
+        "last_failed_at": text("last"),
+        "inbound_event_id": text("inb"),
+        "payload": payload,
+    }))
 }

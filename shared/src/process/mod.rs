@@ -21,7 +21,7 @@ pub use self::{
 use crate::{
     codec,
     hub::Hub,
-    ids::{derived, sha256_hex, sortable},
+    ids::{TenantId, derived, sha256_hex, sortable},
     inbound::InboundEvent,
     mapping::Outcome,
     registry::Target,
@@ -56,6 +56,18 @@ pub struct Failure {
     pub code: String,
     /// A sentence for people.
     pub error: String,
+}
+
+/// The key of a failure.
+#[must_use]
+pub fn failure_key(tenant: &TenantId, id: &str) -> Key {
+    Key::of(tenant, "fail", id)
+}
+
+/// The list of a tenant's failures on the index by time.
+#[must_use]
+pub fn failure_list(tenant: &TenantId) -> String {
+    format!("{tenant}#fail")
 }
 
 /// Tries of one transaction before the event is left to the retry queue. Each one that is refused teaches something, so
@@ -283,7 +295,9 @@ impl Work<'_> {
     fn failure_item(&self, failure: &Failure) -> Item {
         let event = self.event;
         let (received, now) = (millis_text(event.received_at), self.hub.now());
-        Item::new(&Key::of(&event.tenant_id, "fail", failure.id.clone()))
+        let item = Item::new(&failure_key(&event.tenant_id, &failure.id))
+            .text("g1pk", failure_list(&event.tenant_id))
+            .text("g1sk", format!("{}#{}", millis_text(now), failure.id.get(15..).unwrap_or_default()))
             .text("op", "process_inbound_event")
             .text("sys", event.system_id.as_str())
             .text("inb", self.inbound_id.as_str())
@@ -293,7 +307,8 @@ impl Work<'_> {
             .text("last", millis_text(now))
             .number("attempts", self.attempts.into())
             .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()))
-            .bytes("body", codec::pack(event.body.as_bytes()))
+            .bytes("body", codec::pack(event.body.as_bytes()));
+        if event.form { item.number("form", 1) } else { item }
     }
 
     fn marker(item: Item) -> Write {
