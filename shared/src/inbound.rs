@@ -39,6 +39,19 @@ pub struct InboundEvent {
     /// What was odd about the request but no reason to refuse it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Set where a person sends a kept event through again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+/// A kept event that goes through again: with today's mapping, but as the event that it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replay {
+    /// Its identity of the first time, whatever the mapping says today.
+    pub event_id: String,
+    /// The failure that holds it: gone once the event is applied, renewed if it fails again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_id: Option<String>,
 }
 
 /// Headers that are kept with an event, besides the one in which its mapping finds the type. They are not signed, so
@@ -54,6 +67,9 @@ impl InboundEvent {
     /// delivery id isn't signed.
     #[must_use]
     pub fn identity(&self, rule: &CompiledRule, payload: &Value) -> String {
+        if let Some(replay) = &self.replay {
+            return replay.event_id.clone();
+        }
         if self.system_id.as_str() == "github" {
             return self.body_hash();
         }
@@ -109,6 +125,8 @@ pub enum Reason {
     Unavailable,
     /// Its system's next window.
     RateLimited,
+    /// Nothing: a person sends it through again.
+    Replay,
 }
 
 impl Waiting {
@@ -202,6 +220,7 @@ mod tests {
             signed_id: Some("msg_1".into()),
             headers: BTreeMap::new(),
             warnings: vec!["odd".into()],
+            replay: None,
         }
     }
 

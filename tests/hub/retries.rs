@@ -115,3 +115,64 @@ async fn an_event_whose_system_is_gone_is_kept_as_a_failure() {
     assert_eq!(events[0]["payload"]["event_id"], "e1");
     assert_eq!(world.get(&here, "/v1/inbound-events").await.body["data"], Value::from_iter(Vec::<Value>::new()));
 }
+
+/// A payment whose customer the CRM doesn't know yet.
+fn payment() -> Value {
+    json!({"id": "p1", "type": "payment.succeeded", "data": {"object": {"id": "pay_1", "amount": 4200, "currency": "USD",
+        "metadata": {"customer_phone": NUMBER}}}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_replayed_once_its_cause_is_gone() {
+    let (world, tenant) = World::with_tenant().await;
+    let failed = world.send(&tenant, "payment_processor", &payment()).await;
+    let failure = failed.text("/failure_id").to_owned();
+    let retry = format!("/v1/failures/{failure}/retry");
+    let triggers = world.run_triggers();
+    assert_eq!(world.post(&tenant, &retry).await.status, 202);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let failures = world.get(&tenant, "/v1/failures").await.body["data"].clone();
+    assert_eq!(
+        (failures.as_array().unwrap().len(), failures[0]["id"].as_str()),
+        (1, Some(failure.as_str())),
+        "it failed again"
+    );
+    world.send(&tenant, "sarah_ai", &call_ended("e", "c", NUMBER)).await;
+    assert_eq!(world.post(&tenant, &retry).await.status, 202);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(world.post(&tenant, &retry).await.status, 404, "the failure is gone");
+    triggers.stop().await;
+    let phone = world.phone(&tenant, NUMBER).await;
+    assert_eq!((&phone["payments"]["succeeded"], &phone["payments"]["totals"]), (&json!(1), &json!({"USD": 4200})));
+    assert_eq!(status(&world, &tenant, "p1").await.as_deref(), Some("processed"));
+    assert_eq!(world.get(&tenant, "/v1/failures").await.body["data"], json!([]));
+    assert_eq!(world.send(&tenant, "payment_processor", &payment()).await.text("/status"), "duplicate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replaying_an_applied_event_changes_nothing() {
+    let (world, tenant) = World::with_tenant().await;
+    world.send(&tenant, "sarah_ai", &call_ended("e", "c", NUMBER)).await;
+    let event = world.get(&tenant, "/v1/inbound-events").await.body["data"][0]["id"].as_str().unwrap().to_owned();
+    let before = (world.phone(&tenant, NUMBER).await, world.interactions(&tenant, NUMBER).await);
+    let triggers = world.run_triggers();
+    for _ in 0..3 {
+        let answer = world.post(&tenant, &format!("/v1/inbound-events/{event}/replay")).await;
+        assert_eq!((answer.status.as_u16(), answer.text("/status")), (202, "queued"));
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    triggers.stop().await;
+    assert_eq!((world.phone(&tenant, NUMBER).await, world.interactions(&tenant, NUMBER).await), before);
+}
+
+#[tokio::test]
+async fn what_isnt_there_cant_be_replayed() {
+    let (world, tenant) = World::with_tenant().await;
+    let other = world.provision("tenant_b", &[]).await;
+    let failure = world.send(&tenant, "payment_processor", &payment()).await.text("/failure_id").to_owned();
+    assert_eq!(world.post(&other, &format!("/v1/failures/{failure}/retry")).await.status, 404);
+    assert_eq!(world.post(&tenant, "/v1/failures/fail_nothing/retry").await.status, 404);
+    assert_eq!(world.post(&tenant, "/v1/inbound-events/inb_nothing/replay").await.status, 404);
+    let retry = format!("/v1/failures/{failure}/retry");
+    assert_eq!(world.get(&tenant, &retry).await.status, 405);
+}

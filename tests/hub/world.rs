@@ -295,6 +295,11 @@ impl World {
         self.request(Method::GET, path, &[("authorization", &authorization)], "").await
     }
 
+    pub async fn post(&self, tenant: &Tenant, path: &str) -> Answer {
+        let authorization = format!("Bearer {}", tenant.key());
+        self.request(Method::POST, path, &[("authorization", &authorization)], "").await
+    }
+
     pub async fn phone(&self, tenant: &Tenant, number: &str) -> Value {
         self.get(tenant, &format!("/v1/phone-numbers/{number}")).await.body
     }

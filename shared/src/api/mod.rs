@@ -1,4 +1,5 @@
-//! The management API (contract §7): parse, check, call, answer. So far its reading routes and the mapping preview.
+//! The management API (contract §7): parse, check, call, answer. So far its reading routes, the mapping preview, and
+//! replays of what was kept.
 
 mod cursor;
 mod views;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     hub::Hub,
     ids::{SystemId, TenantId},
+    inbound::{Reason, Waiting},
     integration::{FieldError, Tenant, success_outcomes},
     json as bounded_json,
     keys::Scope,
@@ -42,12 +44,12 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infallible> {
     let path = request.raw_http_path().to_owned();
     let answer = route(hub, &request, &path).await;
-    let status = answer.as_ref().map_or_else(|p| p.status, |_| StatusCode::OK);
+    let status = answer.as_ref().map_or_else(|p| p.status, |(status, _)| *status);
     let caller = authenticated(&request).map(|c| c.0.tenant().to_string()).unwrap_or_default();
     let route: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).take(2).collect();
     tracing::info!(tenant = caller, method = %request.method(), route = route.join("/"), status = status.as_u16(), "api");
     Ok(match answer {
-        Ok(body) => json_response(StatusCode::OK, &body),
+        Ok((status, body)) => json_response(status, &body),
         Err(problem) => problem.into_response(),
     })
 }
@@ -79,7 +81,7 @@ fn authenticated(request: &Request) -> Option<(TenantContext, String)> {
     Some((TenantContext::authenticated(tenant), field("scopes").unwrap_or_default()))
 }
 
-async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Problem> {
+async fn route(hub: &Hub, request: &Request, path: &str) -> Result<(StatusCode, Value), Problem> {
     let (context, scopes) = authenticated(request).ok_or_else(|| {
         Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -90,11 +92,26 @@ async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Proble
     let tail = path.split_once("/v1/").map(|(_, tail)| tail).unwrap_or_default();
     let segments: Vec<String> = tail.split('/').map(decoded).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if !scopes.split(' ').any(|scope| scope == Scope::Read.as_str()) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", "the key lacks the scope `read`"));
+    let allowed = |scope: Scope| {
+        let problem = || {
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "missing_scope",
+                format!("the key lacks the scope `{}`", scope.as_str()),
+            )
+        };
+        scopes.split(' ').any(|given| given == scope.as_str()).then_some(()).ok_or_else(problem)
+    };
+    let call = Call { hub, context: &context, request };
+    if let (&Method::POST, ["inbound-events", id, "replay"] | ["failures", id, "retry"]) =
+        (request.method(), segments.as_slice())
+    {
+        allowed(Scope::Write)?;
+        let is_failure = segments.first() == Some(&"failures");
+        return call.replay(id, is_failure).await.map(|body| (StatusCode::ACCEPTED, body));
     }
-    let call = Reading { hub, context: &context, request };
-    match (request.method(), segments.as_slice()) {
+    allowed(Scope::Read)?;
+    let body = match (request.method(), segments.as_slice()) {
         (&Method::GET, ["phone-numbers", number]) => call.phone_number(number).await,
         (&Method::GET, ["phone-numbers", number, "interactions"]) => call.interactions(number).await,
         (&Method::GET, ["interactions", id]) => call.record(Kind::Interaction, id).await,
@@ -115,7 +132,9 @@ async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Proble
                 _,
             ]
             | ["mappings", "preview"]
-            | ["phone-numbers", _, "interactions"],
+            | ["phone-numbers", _, "interactions"]
+            | ["inbound-events", _, "replay"]
+            | ["failures", _, "retry"],
         ) => Err(Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
@@ -126,7 +145,8 @@ async fn route(hub: &Hub, request: &Request, path: &str) -> Result<Value, Proble
             "no_such_route",
             "there is nothing at this address; see the README for the routes",
         )),
-    }
+    };
+    body.map(|body| (StatusCode::OK, body))
 }
 
 /// Percent-decodes one segment of a path. In a path `+` is a plus sign.
@@ -135,14 +155,14 @@ fn decoded(segment: &str) -> String {
     form_urlencoded::parse(plain.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-/// One reading call.
-struct Reading<'a> {
+/// One call.
+struct Call<'a> {
     hub: &'a Hub,
     context: &'a TenantContext,
     request: &'a Request,
 }
 
-impl Reading<'_> {
+impl Call<'_> {
     fn tenant(&self) -> &TenantId {
         self.context.tenant()
     }
@@ -227,6 +247,22 @@ impl Reading<'_> {
         let item = self.hub.store.get(&inbound_key(self.tenant(), id)).await?;
         let event = item.as_ref().and_then(KeptEvent::from_item).ok_or_else(|| not_found("inbound event"))?;
         Ok(views::inbound_event(&event))
+    }
+
+    /// Sends a kept event through again, by way of the retry queue.
+    async fn replay(&self, id: &str, is_failure: bool) -> Result<Value, Problem> {
+        let what = if is_failure { "failure" } else { "inbound event" };
+        let mut inbound_id = id.to_owned();
+        if is_failure {
+            let failure = self.hub.store.get(&failure_key(self.tenant(), id)).await?.ok_or_else(|| not_found(what))?;
+            failure.get_text("inb").unwrap_or_default().clone_into(&mut inbound_id);
+        }
+        let item = self.hub.store.get(&inbound_key(self.tenant(), &inbound_id)).await?;
+        let kept = item.as_ref().and_then(KeptEvent::from_item).ok_or_else(|| not_found(what))?;
+        let event = kept.replay(self.tenant()).ok_or_else(|| not_found(what))?;
+        let waiting = Waiting { event, attempt: 0, reason: Reason::Replay };
+        self.hub.store.enqueue(waiting.to_message(), 0).await?;
+        Ok(json!({"id": id, "status": Status::Queued, "event_id": kept.event_id}))
     }
 
     async fn failures(&self) -> Result<Value, Problem> {

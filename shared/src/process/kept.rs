@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use crate::{
     codec,
     hub::{Hub, Settings},
-    ids::TenantId,
-    inbound::{InboundEvent, payload},
+    ids::{SystemId, TenantId},
+    inbound::{InboundEvent, Replay, payload},
     store::{Item, Key},
     time::{millis_text, parse_millis_text},
 };
@@ -136,6 +136,8 @@ pub struct KeptEvent {
     pub processing_ms: i64,
     /// Headers kept with it.
     pub headers: BTreeMap<String, String>,
+    /// The id that the scheme signed.
+    pub signed_id: Option<String>,
     /// The body, unpacked.
     pub body: Option<String>,
     form: bool,
@@ -163,8 +165,25 @@ impl KeptEvent {
             warnings: serde_json::from_str(json("warn")).unwrap_or_default(),
             processing_ms: item.get_number("ms").unwrap_or_default(),
             headers: serde_json::from_str(json("hdr")).unwrap_or_default(),
+            signed_id: text("sid"),
             body: body.and_then(|b| String::from_utf8(b).ok()),
             form: item.get_number("form").is_some(),
+        })
+    }
+
+    /// The event to send through again, with today's mapping; `None` where its body is no longer readable.
+    #[must_use]
+    pub fn replay(&self, tenant: &TenantId) -> Option<InboundEvent> {
+        Some(InboundEvent {
+            tenant_id: tenant.clone(),
+            system_id: SystemId::parse(&self.system_id).ok()?,
+            received_at: self.received_at,
+            body: self.body.clone()?,
+            form: self.form,
+            signed_id: self.signed_id.clone(),
+            headers: self.headers.clone(),
+            warnings: Vec::new(),
+            replay: Some(Replay { event_id: self.event_id.clone(), failure_id: self.failure_id.clone() }),
         })
     }
 

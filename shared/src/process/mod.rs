@@ -4,6 +4,7 @@
 
 mod kept;
 mod plan;
+mod verdict;
 
 use std::time::Duration;
 
@@ -17,58 +18,19 @@ use self::{
 pub use self::{
     kept::{KeptEvent, Status, inbound_key, inbound_list},
     plan::{Kind, interactions_list, phone_key, record_id, record_of},
+    verdict::{Failure, Verdict, failure_key, failure_list},
 };
 use crate::{
     codec,
     hub::Hub,
-    ids::{TenantId, derived, sha256_hex, sortable},
+    ids::{derived, sha256_hex, sortable},
     inbound::InboundEvent,
     mapping::Outcome,
     registry::Target,
-    store::{Commit, Item, Key, Refusal, StoreError, Values, Write},
+    store::{Commit, Item, Refusal, StoreError, Values, Write},
     tenant::TenantContext,
     time::millis_text,
 };
-
-/// The answer to one event. Everything but an error of [`process`] is a 2xx (contract §2).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verdict {
-    /// What became of it.
-    pub status: Status,
-    /// The sender's identity of the event.
-    pub event_id: String,
-    /// The event's type, as the sender names it; for the log.
-    pub event_type: String,
-    /// The inbound event's record.
-    pub inbound_id: String,
-    /// What it made, of the first time where it is a repeat.
-    pub data: Map<String, Value>,
-    /// Why it failed: a stable code and a sentence.
-    pub failure: Option<Failure>,
-}
-
-/// Why an event can't be applied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    /// The failure's id, `fail_…`.
-    pub id: String,
-    /// A stable, machine-readable code.
-    pub code: String,
-    /// A sentence for people.
-    pub error: String,
-}
-
-/// The key of a failure.
-#[must_use]
-pub fn failure_key(tenant: &TenantId, id: &str) -> Key {
-    Key::of(tenant, "fail", id)
-}
-
-/// The list of a tenant's failures on the index by time.
-#[must_use]
-pub fn failure_list(tenant: &TenantId) -> String {
-    format!("{tenant}#fail")
-}
 
 /// Tries of one transaction before the event is left to the retry queue. Each one that is refused teaches something, so
 /// more are needed only where many events change the same record at once.
@@ -94,17 +56,24 @@ pub async fn process(
     let inbound_id = event.inbound_id(&identity);
     let work =
         Work { hub, event, payload, attempts: 1, inbound_id, identity, event_type: event_type.unwrap_or_default() };
-    match outcome {
-        Outcome::Ignored { .. } => work.ignore().await,
-        Outcome::Failed { code, error, warnings } => work.fail(code, &error, &warnings).await,
+    let verdict = match outcome {
+        Outcome::Ignored { .. } => work.ignore().await?,
+        Outcome::Failed { code, error, warnings } => work.fail(code, &error, &warnings).await?,
         Outcome::Mapped(mut mapped) => {
             let warnings = std::mem::take(&mut mapped.warnings);
             let event_key = work.inbound_id.get(4..20).unwrap_or_default().to_owned();
             let names = (work.identity.as_str(), event_key.as_str());
             let effect = Effect::new(&event.tenant_id, &event.system_id, names, event.received_at, mapped);
-            work.apply(&effect, &warnings).await
+            work.apply(&effect, &warnings).await?
         }
+    };
+    // If this dies before the failure is gone, the replay comes again and finds a duplicate.
+    if verdict.status != Status::Failed
+        && let Some(failure_id) = event.replay.as_ref().and_then(|replay| replay.failure_id.as_ref())
+    {
+        hub.store.delete(&failure_key(&event.tenant_id, failure_id)).await?;
     }
+    Ok(verdict)
 }
 
 /// Keeps the record of an event that waits in the queue, if none is there yet; best effort.
@@ -165,14 +134,17 @@ const NEW: &str = "attribute_not_exists(pk)";
 /// The marker may be written where there is none, or only the note that the event waits.
 const UNSEEN: &str = "attribute_not_exists(pk) OR st = :queued";
 
-fn queued() -> Values {
-    vec![(":queued", AttributeValue::S(Status::Queued.as_str().into()))]
+/// On a replay also the verdict that is to be replaced.
+const UNAPPLIED: &str = "attribute_not_exists(pk) OR st IN (:queued, :failed, :ignored)";
+
+fn statuses(list: &[(&'static str, Status)]) -> Values {
+    list.iter().map(|(name, status)| (*name, AttributeValue::S(status.as_str().into()))).collect()
 }
 
 impl Work<'_> {
     async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
         let data = Map::from_iter([(effect.kind.id_name().to_owned(), effect.record_id.clone().into())]);
-        let marker = Self::marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
+        let marker = self.marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
         let guess = self.hub.guesses.get(&effect.record_key());
         let mut known = Known::guess(guess.map(|(_, stored)| stored));
         for round in 0..ROUNDS_MAX {
@@ -227,7 +199,8 @@ impl Work<'_> {
     async fn ignore(&self) -> Result<Verdict, StoreError> {
         let item = kept::item(self.hub, self.event, &self.note(Status::Ignored, &Map::new(), &[]));
         let done = self.verdict(Status::Ignored, Map::new(), None);
-        match self.hub.store.put(item, UNSEEN, queued()).await? {
+        let (condition, values) = self.marker_condition();
+        match self.hub.store.put(item, condition, values).await? {
             Ok(()) | Err(None) => Ok(done),
             Err(Some(old)) => match self.seen(&old) {
                 Seen::Repeat(verdict) => Ok(self.answer_repeat(verdict).await),
@@ -270,14 +243,13 @@ impl Work<'_> {
         error: &str,
         warnings: &[String],
     ) -> Result<Result<Verdict, Seen>, StoreError> {
-        let failure = Failure {
-            id: sortable("fail", self.hub.now(), (self.hub.random)()),
-            code: code.into(),
-            error: error.into(),
-        };
+        // A replay that fails again renews its failure.
+        let held_by = self.event.replay.as_ref().and_then(|replay| replay.failure_id.clone());
+        let id = held_by.unwrap_or_else(|| sortable("fail", self.hub.now(), (self.hub.random)()));
+        let failure = Failure { id, code: code.into(), error: error.into() };
         let nothing = Map::new();
         let note = Note { error, code, failure_id: &failure.id, ..self.note(Status::Failed, &nothing, warnings) };
-        let marker = Self::marker(kept::item(self.hub, self.event, &note));
+        let marker = self.marker(kept::item(self.hub, self.event, &note));
         let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
         for round in 0..ROUNDS_MAX {
             match self.hub.store.commit(&[marker.clone(), record.clone()]).await? {
@@ -311,8 +283,17 @@ impl Work<'_> {
         if event.form { item.number("form", 1) } else { item }
     }
 
-    fn marker(item: Item) -> Write {
-        Write::Put { item, condition: UNSEEN, values: queued() }
+    fn marker(&self, item: Item) -> Write {
+        let (condition, values) = self.marker_condition();
+        Write::Put { item, condition, values }
+    }
+
+    fn marker_condition(&self) -> (&'static str, Values) {
+        let queued = (":queued", Status::Queued);
+        match self.event.replay {
+            None => (UNSEEN, statuses(&[queued])),
+            Some(_) => (UNAPPLIED, statuses(&[queued, (":failed", Status::Failed), (":ignored", Status::Ignored)])),
+        }
     }
 
     fn note<'a>(&'a self, status: Status, data: &'a Map<String, Value>, warnings: &'a [String]) -> Note<'a> {

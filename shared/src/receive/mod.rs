@@ -269,6 +269,7 @@ impl Taken {
             signed_id,
             headers,
             warnings,
+            replay: None,
         };
         Self { event, payload }
     }

@@ -107,6 +107,15 @@ impl Store {
         }
     }
 
+    /// Deletes an item, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key.attributes()));
+        request.send().await.map(|_| ()).map_err(|e| classify("DeleteItem", e))
+    }
+
     fn transact_item(&self, write: &Write) -> Result<TransactWriteItem, StoreError> {
         let built = match write {
             Write::Put { item, condition, values } => {
