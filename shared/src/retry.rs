@@ -20,7 +20,7 @@ use crate::{
     tenant::TenantContext,
 };
 
-/// While a failure can't be kept because the table is down, it is tried every so many seconds.
+/// While neither configuration can be read nor a failure kept, because the table is down, it is tried every so often.
 const KEEP_AGAIN_SECONDS: i64 = 300;
 
 /// Works off one batch.
@@ -54,7 +54,7 @@ enum Left {
 /// What a try gave.
 enum Outcome {
     Done(&'static str),
-    Later { delay_seconds: i64, attempt: u32 },
+    Later { delay_seconds: i64, attempt: u32, reason: Reason },
 }
 
 async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
@@ -65,9 +65,9 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
     let (tenant, system) = (&waiting.event.tenant_id, &waiting.event.system_id);
     match outcome {
         Outcome::Done(status) => tracing::info!(%tenant, %system, attempt = waiting.attempt, status, "retry"),
-        Outcome::Later { delay_seconds, attempt } => {
+        Outcome::Later { delay_seconds, attempt, reason } => {
             tracing::info!(%tenant, %system, attempt, delay_seconds, status = "queued", "retry");
-            hub.store.enqueue(Waiting { attempt, ..waiting }.to_message(), delay_seconds).await?;
+            hub.store.enqueue(Waiting { attempt, reason, ..waiting }.to_message(), delay_seconds).await?;
         }
     }
     Ok(())
@@ -86,12 +86,14 @@ async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outco
         && let Admission::Refused { retry_after_seconds } =
             inbound(&hub.store, &event.tenant_id, &event.system_id, target.integration.limits, hub.now()).await
     {
-        return Outcome::Later { delay_seconds: retry_after_seconds, attempt: waiting.attempt };
+        return Outcome::Later { delay_seconds: retry_after_seconds, attempt: waiting.attempt, reason: waiting.reason };
     }
     let payload = event.payload().unwrap_or_default();
     match process(hub, context, &target, event, &payload).await {
         Ok(verdict) => Outcome::Done(verdict.status.as_str()),
-        Err(_) if waiting.attempt + 1 < target.integration.retry.max_attempts => again(hub, Some(&target), waiting),
+        Err(_) if waiting.attempt.saturating_add(1) < target.integration.retry.max_attempts => {
+            again(hub, Some(&target), waiting)
+        }
         Err(error) => {
             let error =
                 format!("AWS was failing at every try, at last: {error}; replay the event once it has recovered");
@@ -100,13 +102,16 @@ async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outco
     }
 }
 
-/// The next try, by the system's policy; where that can't be read, by its first wait.
+/// The next try, by the system's policy. Where not even that can be read, it isn't counted as a try.
 fn again(hub: &Hub, target: Option<&Target>, waiting: &Waiting) -> Outcome {
+    let Some(target) = target else {
+        return Outcome::Later { delay_seconds: KEEP_AGAIN_SECONDS, attempt: waiting.attempt, reason: waiting.reason };
+    };
     let attempt = waiting.attempt.saturating_add(1);
-    let delay = target.and_then(|t| schedule::delay(&t.integration.retry, attempt, None, (hub.random)()));
-    let delay_seconds = delay.map_or(KEEP_AGAIN_SECONDS, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-    // What can't even be looked up isn't a try.
-    Outcome::Later { delay_seconds, attempt: if target.is_some() { attempt } else { waiting.attempt } }
+    let delay = schedule::delay(&target.integration.retry, attempt, None, (hub.random)()).unwrap_or_default();
+    let delay_seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+    // What was over its limit was admitted now, and isn't counted again.
+    Outcome::Later { delay_seconds, attempt, reason: Reason::Unavailable }
 }
 
 async fn keep(
@@ -116,9 +121,12 @@ async fn keep(
     waiting: &Waiting,
     why: (&str, &str),
 ) -> Outcome {
-    match give_up(hub, context, target, (&waiting.event, waiting.attempt + 2), why).await {
+    let tries = waiting.attempt.saturating_add(2);
+    match give_up(hub, context, target, (&waiting.event, tries), why).await {
         Ok(verdict) => Outcome::Done(verdict.status.as_str()),
         // The table is down: nothing is lost while the event waits, and the next try may find it up again.
-        Err(_) => Outcome::Later { delay_seconds: KEEP_AGAIN_SECONDS, attempt: waiting.attempt },
+        Err(_) => {
+            Outcome::Later { delay_seconds: KEEP_AGAIN_SECONDS, attempt: waiting.attempt, reason: waiting.reason }
+        }
     }
 }
