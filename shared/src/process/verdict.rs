@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Status;
 use crate::{ids::TenantId, store::Key};
 
-/// The answer to one event. Everything but an error of [`process`] is a 2xx (contract §2).
+/// The answer to one event. Everything but an error of [`process`](super::process()) is a 2xx (contract §2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
     /// What became of it.
