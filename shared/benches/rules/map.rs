@@ -5,9 +5,9 @@ use std::hint::black_box;
 use criterion::Criterion;
 use serde_json::Value;
 use shared::{
-    integration::{Integration, IntegrationConfig},
+    integration::Integration,
     json,
-    mapping::{Outcome, builtin},
+    mapping::{Outcome, builtin, parse_rule},
     phone::Region,
 };
 
@@ -74,8 +74,11 @@ fn compile(c: &mut Criterion, integration: &Integration) {
     let text = builtin(system.as_str()).expect("a built-in system");
     let mut group = c.benchmark_group(format!("compile/{system}"));
     group.bench_function("floor: serde_json, parse", |b| b.iter(|| serde_json::from_str::<Value>(black_box(text))));
-    group.bench_function("Integration::compile", |b| {
-        b.iter(|| Integration::compile(black_box(system.clone()), IntegrationConfig::default()).is_ok());
+    group.bench_function("parse_rule, compile", |b| {
+        b.iter(|| {
+            let json: Value = serde_json::from_str(black_box(text)).expect("a built-in rule is JSON");
+            parse_rule(&json).and_then(|rule| rule.compile()).is_ok()
+        });
     });
     group.finish();
 }
