@@ -64,9 +64,9 @@ const IDENTITY_CHARS_MAX: usize = 200;
 impl InboundEvent {
     /// What tells this event from others of its system (contract §2): the mapping's `event_id`, else the body's
     /// `event_id` or `id`, else the signed header, else the hash of the body. For `github` always the hash, since its
-    /// delivery id isn't signed.
+    /// delivery id isn't signed. `rule` is `None` where the system is gone.
     #[must_use]
-    pub fn identity(&self, rule: &CompiledRule, payload: &Value) -> String {
+    pub fn identity(&self, rule: Option<&CompiledRule>, payload: &Value) -> String {
         if let Some(replay) = &self.replay {
             return replay.event_id.clone();
         }
@@ -78,7 +78,7 @@ impl InboundEvent {
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => None,
         };
-        let named = rule.event_id(payload).filter(|id| !id.is_empty());
+        let named = rule.and_then(|rule| rule.event_id(payload)).filter(|id| !id.is_empty());
         let named = named.or_else(|| in_body("event_id")).or_else(|| in_body("id")).or_else(|| self.signed_id.clone());
         match named {
             Some(id) if id.chars().count() <= IDENTITY_CHARS_MAX => id,
@@ -88,8 +88,7 @@ impl InboundEvent {
     }
 
     /// The identity of an event that names none.
-    #[must_use]
-    pub fn body_hash(&self) -> String {
+    fn body_hash(&self) -> String {
         format!("sha256:{}", sha256_hex(self.body.as_bytes()))
     }
 

@@ -176,3 +176,22 @@ async fn what_isnt_there_cant_be_replayed() {
     let retry = format!("/v1/failures/{failure}/retry");
     assert_eq!(world.get(&tenant, &retry).await.status, 405);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_whose_system_is_gone_stays_the_event_that_it_was() {
+    let world = World::new().await;
+    let tenant = world.provision("tenant_b", &[]).await;
+    let event = json!({"tenant_id": tenant.id, "system_id": "sarah_ai", "received_at": world.now(), "body": "{}",
+        "replay": {"event_id": "e1", "failure_id": "fail_1"}});
+    let waiting = shared::inbound::Waiting {
+        event: serde_json::from_value(event).unwrap(),
+        attempt: 0,
+        reason: shared::inbound::Reason::Replay,
+    };
+    world.enqueue(&waiting.to_message()).await;
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    triggers.stop().await;
+    let events = world.get(&tenant, "/v1/inbound-events").await.body["data"].clone();
+    assert_eq!((&events[0]["event_id"], &events[0]["failure_id"]), (&json!("e1"), &json!("fail_1")));
+}

@@ -49,13 +49,10 @@ pub async fn process(
 ) -> Result<Verdict, StoreError> {
     debug_assert_eq!(context.tenant(), &event.tenant_id);
     let rule = &target.integration.rule;
-    let identity = event.identity(rule, payload);
     let header = |name: &str| event.headers.get(name).map(String::as_str);
     let event_type = rule.event_type(payload, &header);
     let outcome = rule.map(event_type.as_deref(), payload, &target.tenant.default_region);
-    let inbound_id = event.inbound_id(&identity);
-    let work =
-        Work { hub, event, payload, attempts: 1, inbound_id, identity, event_type: event_type.unwrap_or_default() };
+    let work = Work { event_type: event_type.unwrap_or_default(), ..Work::new(hub, Some(target), event, payload) };
     let verdict = match outcome {
         Outcome::Ignored { .. } => work.ignore().await?,
         Outcome::Failed { code, error, warnings } => work.fail(code, &error, &warnings).await?,
@@ -76,14 +73,14 @@ pub async fn process(
     Ok(verdict)
 }
 
-/// Keeps the record of an event that waits in the queue, if none is there yet; best effort.
-pub async fn note_queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &Value) -> Verdict {
-    let identity = event.identity(&target.integration.rule, payload);
-    let inbound_id = event.inbound_id(&identity);
-    let work = Work { hub, event, payload, attempts: 1, inbound_id, identity, event_type: String::new() };
-    let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
-    if let Err(error) = hub.store.put(item, NEW, Values::new()).await {
-        tracing::debug!(%error, "the record of a queued event will be made when it is applied");
+/// The verdict on an event that waits in the queue. With `note` its record is kept, if none is there yet; best effort.
+pub async fn queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &Value, note: bool) -> Verdict {
+    let work = Work::new(hub, Some(target), event, payload);
+    if note {
+        let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
+        if let Err(error) = hub.store.put(item, NEW, Values::new()).await {
+            tracing::debug!(%error, "the record of a queued event will be made when it is applied");
+        }
     }
     work.verdict(Status::Queued, Map::new(), None)
 }
@@ -101,12 +98,7 @@ pub async fn give_up(
 ) -> Result<Verdict, StoreError> {
     debug_assert_eq!(context.tenant(), &event.tenant_id);
     let payload = &event.payload().unwrap_or_default();
-    let identity = match target {
-        Some(target) => event.identity(&target.integration.rule, payload),
-        None => event.body_hash(),
-    };
-    let inbound_id = event.inbound_id(&identity);
-    let work = Work { hub, event, payload, attempts, inbound_id, identity, event_type: String::new() };
+    let work = Work { attempts, ..Work::new(hub, target, event, payload) };
     work.fail(code, error, &[]).await
 }
 
@@ -141,7 +133,13 @@ fn statuses(list: &[(&'static str, Status)]) -> Values {
     list.iter().map(|(name, status)| (*name, AttributeValue::S(status.as_str().into()))).collect()
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(hub: &'a Hub, target: Option<&Target>, event: &'a InboundEvent, payload: &'a Value) -> Self {
+        let identity = event.identity(target.map(|target| &*target.integration.rule), payload);
+        let inbound_id = event.inbound_id(&identity);
+        Self { hub, event, payload, attempts: 1, identity, inbound_id, event_type: String::new() }
+    }
+
     async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
         let data = Map::from_iter([(effect.kind.id_name().to_owned(), effect.record_id.clone().into())]);
         let marker = self.marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
@@ -296,7 +294,7 @@ impl Work<'_> {
         }
     }
 
-    fn note<'a>(&'a self, status: Status, data: &'a Map<String, Value>, warnings: &'a [String]) -> Note<'a> {
+    fn note<'n>(&'n self, status: Status, data: &'n Map<String, Value>, warnings: &'n [String]) -> Note<'n> {
         Note {
             id: &self.inbound_id,
             identity: &self.identity,

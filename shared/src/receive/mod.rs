@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::body::{Event, Events};
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         source::{Caller, UNKNOWN},
     },
     problem::Problem,
-    process::{Status, Verdict, note_queued, process},
+    process::{Verdict, process, queued},
     registry::Target,
     schedule,
     signature::{SignatureError, SignedRequest, Verified},
@@ -296,19 +296,8 @@ async fn handle(
     };
     let waiting = Waiting { event: taken.event.clone(), attempt: 0, reason };
     match hub.store.enqueue(waiting.to_message(), delay_seconds).await {
-        Ok(()) if over.is_some() => Ok(note_queued(hub, target, &taken.event, &taken.payload).await),
-        Ok(()) => {
-            let event_id = taken.event.identity(&target.integration.rule, &taken.payload);
-            let inbound_id = taken.event.inbound_id(&event_id);
-            Ok(Verdict {
-                status: Status::Queued,
-                event_id,
-                event_type: String::new(),
-                inbound_id,
-                data: Map::new(),
-                failure: None,
-            })
-        }
+        // While the table is down, a note would only cost time.
+        Ok(()) => Ok(queued(hub, target, &taken.event, &taken.payload, over.is_some()).await),
         Err(error) => Err(Refused::Unavailable(error.to_string())),
     }
 }
