@@ -150,6 +150,16 @@ impl Hub {
         Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(system_random)))
     }
 
+    /// 256 random bits, for keys and secrets.
+    #[must_use]
+    pub fn random_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let (first, second) = bytes.split_at_mut(16);
+        first.copy_from_slice(&(self.random)().to_be_bytes());
+        second.copy_from_slice(&(self.random)().to_be_bytes());
+        bytes
+    }
+
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Timestamp {

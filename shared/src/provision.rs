@@ -23,7 +23,7 @@ use crate::{
     registry::{integration_key, tenant_key},
     secrets::{Secret, SystemSecrets},
     signature::UnsignedRequest,
-    store::{Commit, Item, Key, StoreError, Write},
+    store::{ABSENT, Commit, Item, Key, StoreError, Write},
     tenant::TenantContext,
 };
 
@@ -70,7 +70,7 @@ pub struct ProvisionedIntegration {
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// The request isn't valid.
-    #[error("the request is not valid: {}", .0.iter().map(|e| format!("{}: {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
+    #[error("the request is not valid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Invalid(Vec<FieldError>),
     /// Another call is at work on the same tenant.
     #[error("another call provisions this tenant; try again in a minute")]
@@ -139,26 +139,23 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
         }
     }
     let secrets = write_secrets(hub, &context, &order, &new).await?;
-    let api_key = (!existing_tenant || order.reissue_api_key)
-        .then(|| keys::generate(context.tenant(), [(hub.random)(), (hub.random)()]));
+    let api_key =
+        (!existing_tenant || order.reissue_api_key).then(|| keys::generate(context.tenant(), hub.random_bytes()));
     let mut writes = vec![put(lease.text("lease_end", "0"), "")];
     if !existing_tenant {
         let doc = serde_json::to_string(&order.tenant).unwrap_or_default();
         let item = Item::new(&tenant_key(context.tenant())).text("doc", doc).text("created_at", now.to_string());
-        writes.push(put(item, "attribute_not_exists(pk)"));
+        writes.push(put(item, ABSENT));
     }
     for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
         let doc = serde_json::to_string(&with_url(hub, &order.tenant_id, &system.integration)).unwrap_or_default();
         let key = integration_key(context.tenant(), &system.integration.system_id);
-        writes.push(put(
-            Item::new(&key).text("doc", doc).text("created_at", now.to_string()),
-            "attribute_not_exists(pk)",
-        ));
+        writes.push(put(Item::new(&key).text("doc", doc).text("created_at", now.to_string()), ABSENT));
     }
     if let Some(key) = &api_key {
         writes.push(put(keys::item(context.tenant(), key, now), ""));
     }
-    match hub.store.commit(&writes).await? {
+    match hub.store.commit(writes).await? {
         Commit::Done => Ok(answer(hub, &order, api_key, secrets)),
         Commit::Conflict | Commit::Refused(_) => Err(ProvisionError::Busy),
     }
@@ -187,7 +184,7 @@ async fn lease(hub: &Hub, context: &TenantContext, now: Timestamp) -> Result<Ite
         condition: "attribute_not_exists(pk) OR lease_end < :now",
         values: vec![(":now", AttributeValue::S(sortable(0)))],
     };
-    match hub.store.commit(&[write]).await? {
+    match hub.store.commit(vec![write]).await? {
         Commit::Done => Ok(item),
         Commit::Conflict | Commit::Refused(_) => Err(ProvisionError::Busy),
     }
@@ -222,26 +219,19 @@ async fn write_secrets(
 
 /// 256 random bits in the form that Standard Webhooks and Stripe give secrets.
 fn generate_secret(hub: &Hub) -> String {
-    let mut bytes = (hub.random)().to_be_bytes().to_vec();
-    bytes.extend((hub.random)().to_be_bytes());
-    format!("whsec_{}", BASE64.encode(bytes))
+    format!("whsec_{}", BASE64.encode(hub.random_bytes()))
 }
 
 fn answer(hub: &Hub, order: &Order, api_key: Option<String>, mut secrets: BTreeMap<SystemId, String>) -> Provisioned {
-    let integration = |ordered: &Ordered| {
+    let integrations = order.systems.iter().map(|ordered| {
         let system_id = ordered.integration.system_id.clone();
         ProvisionedIntegration {
             webhook_url: webhook_url(&hub.settings.public_url, &order.tenant_id, &system_id),
             webhook_secret: secrets.remove(&system_id),
             system_id,
         }
-    };
-    let mut integration = integration;
-    Provisioned {
-        tenant_id: order.tenant_id.clone(),
-        api_key,
-        integrations: order.systems.iter().map(&mut integration).collect(),
-    }
+    });
+    Provisioned { tenant_id: order.tenant_id.clone(), api_key, integrations: integrations.collect() }
 }
 
 /// Checks everything and finds every error at once.

@@ -117,7 +117,7 @@ impl Registry {
             return Ok(None);
         }
         let integration = Integration::compile(name.1.clone(), config).map_err(|errors| {
-            let list: Vec<String> = errors.into_iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+            let list: Vec<String> = errors.iter().map(ToString::to_string).collect();
             damaged(&list.join("; "))
         })?;
         Ok(Some(Arc::new(Target { tenant_id: name.0.clone(), tenant, integration, source })))

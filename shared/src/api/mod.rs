@@ -12,7 +12,7 @@ use lambda_http::{Body, Request, RequestExt, request::RequestContext};
 use serde_json::{Value, json};
 
 use crate::{
-    hub::Hub,
+    hub::{Hub, Settings},
     ids::{SystemId, TenantId},
     inbound::{Reason, Waiting},
     integration::{FieldError, Tenant, success_outcomes},
@@ -34,8 +34,6 @@ use crate::{
 /// Records on a page: at most, and where the caller doesn't say.
 const LIMIT_MAX: i32 = 100;
 const LIMIT_DEFAULT: i32 = 50;
-/// Contract §2 and issue 6: larger bodies are refused.
-const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Answers one call of the API.
 ///
@@ -43,9 +41,10 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 /// None: every outcome is an answer.
 pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infallible> {
     let path = request.raw_http_path().to_owned();
-    let answer = route(hub, &request, &path).await;
+    let caller = authenticated(&request);
+    let answer = route(hub, &request, &path, caller.as_ref()).await;
     let status = answer.as_ref().map_or_else(|p| p.status, |(status, _)| *status);
-    let caller = authenticated(&request).map(|c| c.0.tenant().to_string()).unwrap_or_default();
+    let caller = caller.map(|(context, _)| context.tenant().to_string()).unwrap_or_default();
     let route: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).take(2).collect();
     tracing::info!(tenant = caller, method = %request.method(), route = route.join("/"), status = status.as_u16(), "api");
     Ok(match answer {
@@ -81,8 +80,13 @@ fn authenticated(request: &Request) -> Option<(TenantContext, String)> {
     Some((TenantContext::authenticated(tenant), field("scopes").unwrap_or_default()))
 }
 
-async fn route(hub: &Hub, request: &Request, path: &str) -> Result<(StatusCode, Value), Problem> {
-    let (context, scopes) = authenticated(request).ok_or_else(|| {
+async fn route(
+    hub: &Hub,
+    request: &Request,
+    path: &str,
+    caller: Option<&(TenantContext, String)>,
+) -> Result<(StatusCode, Value), Problem> {
+    let (context, scopes) = caller.ok_or_else(|| {
         Problem::new(
             StatusCode::UNAUTHORIZED,
             "invalid_api_key",
@@ -102,7 +106,7 @@ async fn route(hub: &Hub, request: &Request, path: &str) -> Result<(StatusCode, 
         };
         scopes.split(' ').any(|given| given == scope.as_str()).then_some(()).ok_or_else(problem)
     };
-    let call = Call { hub, context: &context, request };
+    let call = Call { hub, context, request };
     if let (&Method::POST, ["inbound-events", id, "replay"] | ["failures", id, "retry"]) =
         (request.method(), segments.as_slice())
     {
@@ -313,11 +317,11 @@ fn e164(number: &str) -> Result<E164, Problem> {
 
 /// Shows what a mapping makes of a payload, storing nothing.
 fn preview(body: &[u8]) -> Result<Value, Problem> {
-    if body.len() > BODY_BYTES_MAX {
+    if body.len() > Settings::BODY_BYTES_MAX {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            format!("the body is larger than {BODY_BYTES_MAX} bytes"),
+            format!("the body is larger than {} bytes", Settings::BODY_BYTES_MAX),
         ));
     }
     let text = std::str::from_utf8(body).map_err(|_| invalid("body", "is not UTF-8"))?;

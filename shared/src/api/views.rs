@@ -4,11 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    codec,
-    hub::Settings,
-    inbound::payload,
     phone::E164,
-    process::{KeptEvent, Kind, record_of},
+    process::{KeptEvent, Kind, payload_of, record_of},
     record::{OCCURRED_AT, Record},
     statistics::{Counters, counter, family, success_rate},
     store::Item,
@@ -112,9 +109,6 @@ pub(crate) fn inbound_event(event: &KeptEvent) -> Value {
 /// A failure: what can't be done, why, and with what.
 pub(crate) fn failure(item: &Item) -> Option<Value> {
     let text = |name: &str| item.get_text(name);
-    let body = item.get_bytes("body").and_then(|packed| codec::unpack(packed, 2 * Settings::BODY_BYTES_MAX).ok());
-    let body = body.and_then(|body| String::from_utf8(body).ok());
-    let payload = body.and_then(|body| payload(&body, item.get_number("form").is_some()));
     Some(json!({
         "id": text("sk")?,
         "operation": text("op")?,
@@ -125,6 +119,6 @@ pub(crate) fn failure(item: &Item) -> Option<Value> {
         "first_failed_at": text("first"),
         "last_failed_at": text("last"),
         "inbound_event_id": text("inb"),
-        "payload": payload,
+        "payload": payload_of(item),
     }))
 }

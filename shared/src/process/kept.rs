@@ -12,7 +12,6 @@ use crate::{
     ids::{SystemId, TenantId},
     inbound::{InboundEvent, Replay, payload},
     store::{Item, Key},
-    time::{millis_text, parse_millis_text},
 };
 
 /// What became of an inbound event.
@@ -88,8 +87,7 @@ pub(super) fn item(hub: &Hub, event: &InboundEvent, note: &Note<'_>) -> Item {
     let warnings = if warnings.is_empty() { String::new() } else { serde_json::json!(warnings).to_string() };
     let headers: Map<String, Value> = event.headers.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
     let item = Item::new(&inbound_key(&event.tenant_id, note.id))
-        .text("g1pk", inbound_list(&event.tenant_id))
-        .text("g1sk", format!("{}#{}", millis_text(event.received_at), note.id.get(4..12).unwrap_or_default()))
+        .listed(&inbound_list(&event.tenant_id), event.received_at)
         .text("sys", event.system_id.as_str())
         .text("eid", note.identity)
         .text("ty", note.event_type)
@@ -102,9 +100,26 @@ pub(super) fn item(hub: &Hub, event: &InboundEvent, note: &Note<'_>) -> Item {
         .text("hdr", json(Value::Object(headers)))
         .text("sid", event.signed_id.as_deref().unwrap_or_default())
         .number("ms", now.as_millisecond() - event.received_at.as_millisecond())
-        .number("ttl", now.as_second().saturating_add_unsigned(hub.settings.inbound_retention.as_secs()))
-        .bytes("body", codec::pack(event.body.as_bytes()));
+        .number("ttl", now.as_second().saturating_add_unsigned(hub.settings.inbound_retention.as_secs()));
+    with_body(item, event)
+}
+
+/// An item that keeps the event's body.
+pub(super) fn with_body(item: Item, event: &InboundEvent) -> Item {
+    let item = item.bytes("body", codec::pack(event.body.as_bytes()));
     if event.form { item.number("form", 1) } else { item }
+}
+
+/// The body that an item keeps, and whether it is a form.
+fn body_of(item: &Item) -> Option<(String, bool)> {
+    let body = codec::unpack(item.get_bytes("body")?, 2 * Settings::BODY_BYTES_MAX).ok()?;
+    Some((String::from_utf8(body).ok()?, item.get_number("form").is_some()))
+}
+
+/// The payload that an item keeps, parsed; `null` where it is no longer readable.
+#[must_use]
+pub fn payload_of(item: &Item) -> Value {
+    body_of(item).and_then(|(body, form)| payload(&body, form)).unwrap_or_default()
 }
 
 /// A kept inbound event, read back.
@@ -149,7 +164,7 @@ impl KeptEvent {
     pub fn from_item(item: &Item) -> Option<Self> {
         let text = |name: &str| item.get_text(name).map(str::to_owned);
         let (time, _) = item.get_text("g1sk")?.split_once('#')?;
-        let body = item.get_bytes("body").and_then(|packed| codec::unpack(packed, 2 * Settings::BODY_BYTES_MAX).ok());
+        let (body, form) = body_of(item).unzip();
         let json = |name: &str| item.get_text(name).unwrap_or("null");
         Some(Self {
             id: text("sk")?,
@@ -157,7 +172,7 @@ impl KeptEvent {
             event_id: text("eid").unwrap_or_default(),
             event_type: text("ty").unwrap_or_default(),
             status: Status::parse(item.get_text("st")?)?,
-            received_at: parse_millis_text(time)?,
+            received_at: time.parse().ok()?,
             data: serde_json::from_str(json("data")).unwrap_or_default(),
             error: text("err"),
             code: text("code"),
@@ -166,8 +181,8 @@ impl KeptEvent {
             processing_ms: item.get_number("ms").unwrap_or_default(),
             headers: serde_json::from_str(json("hdr")).unwrap_or_default(),
             signed_id: text("sid"),
-            body: body.and_then(|b| String::from_utf8(b).ok()),
-            form: item.get_number("form").is_some(),
+            body,
+            form: form.unwrap_or_default(),
         })
     }
 

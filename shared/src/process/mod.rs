@@ -16,18 +16,17 @@ use self::{
     plan::{Effect, Known, Obstacle, Plan, stored},
 };
 pub use self::{
-    kept::{KeptEvent, Status, inbound_key, inbound_list},
+    kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of},
     plan::{Kind, interactions_list, phone_key, record_id, record_of},
     verdict::{Failure, Verdict, failure_key, failure_list},
 };
 use crate::{
-    codec,
     hub::Hub,
     ids::{derived, sha256_hex, sortable},
     inbound::InboundEvent,
     mapping::Outcome,
     registry::Target,
-    store::{Commit, Item, Refusal, StoreError, Values, Write},
+    store::{ABSENT, Commit, Item, Refusal, StoreError, Values, Write},
     tenant::TenantContext,
     time::millis_text,
 };
@@ -78,7 +77,7 @@ pub async fn queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &
     let work = Work::new(hub, Some(target), event, payload);
     if note {
         let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
-        if let Err(error) = hub.store.put(item, NEW, Values::new()).await {
+        if let Err(error) = hub.store.put(item, ABSENT, Values::new()).await {
             tracing::debug!(%error, "the record of a queued event will be made when it is applied");
         }
     }
@@ -121,8 +120,6 @@ enum Seen {
     Conflict,
 }
 
-/// No item with this key is there.
-const NEW: &str = "attribute_not_exists(pk)";
 /// The marker may be written where there is none, or only the note that the event waits.
 const UNSEEN: &str = "attribute_not_exists(pk) OR st = :queued";
 
@@ -148,12 +145,12 @@ impl<'a> Work<'a> {
         for round in 0..ROUNDS_MAX {
             // Where its marker's time is over: what it made carries its mark for good.
             let again = known.record.as_ref().is_some_and(|(_, record)| record.has(effect.event_key));
-            let plan = match Plan::build(effect, &known) {
+            let mut plan = match Plan::build(effect, &known) {
                 Ok(plan) => plan,
                 Err(obstacle) => return self.obstructed(obstacle, warnings).await,
             };
-            let writes: Vec<Write> = std::iter::once(marker.clone()).chain(plan.writes.iter().cloned()).collect();
-            match self.hub.store.commit(&writes).await {
+            let writes = std::iter::once(marker.clone()).chain(std::mem::take(&mut plan.writes)).collect();
+            match self.hub.store.commit(writes).await {
                 Ok(Commit::Done) => {
                     self.hub.guesses.put(effect.record_key(), plan.after, 2 * plan.doc_bytes, self.hub.now());
                     return Ok(self.verdict(if again { Status::Duplicate } else { Status::Processed }, data, None));
@@ -250,7 +247,7 @@ impl<'a> Work<'a> {
         let marker = self.marker(kept::item(self.hub, self.event, &note));
         let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
         for round in 0..ROUNDS_MAX {
-            match self.hub.store.commit(&[marker.clone(), record.clone()]).await? {
+            match self.hub.store.commit(vec![marker.clone(), record.clone()]).await? {
                 Commit::Done => return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure)))),
                 Commit::Conflict => self.wait(round).await,
                 Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
@@ -266,8 +263,7 @@ impl<'a> Work<'a> {
         let event = self.event;
         let (received, now) = (millis_text(event.received_at), self.hub.now());
         let item = Item::new(&failure_key(&event.tenant_id, &failure.id))
-            .text("g1pk", failure_list(&event.tenant_id))
-            .text("g1sk", format!("{}#{}", millis_text(now), failure.id.get(15..).unwrap_or_default()))
+            .listed(&failure_list(&event.tenant_id), now)
             .text("op", "process_inbound_event")
             .text("sys", event.system_id.as_str())
             .text("inb", self.inbound_id.as_str())
@@ -276,9 +272,8 @@ impl<'a> Work<'a> {
             .text("first", received)
             .text("last", millis_text(now))
             .number("attempts", self.attempts.into())
-            .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()))
-            .bytes("body", codec::pack(event.body.as_bytes()));
-        if event.form { item.number("form", 1) } else { item }
+            .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()));
+        kept::with_body(item, event)
     }
 
     fn marker(&self, item: Item) -> Write {
@@ -340,7 +335,8 @@ impl<'a> Work<'a> {
         if verdict.status == Status::Duplicate {
             let id = sortable("inb", self.hub.now(), (self.hub.random)());
             let note = Note { id: &id, ..self.note(Status::Duplicate, &verdict.data, &[]) };
-            if let Err(error) = self.hub.store.put(kept::item(self.hub, self.event, &note), NEW, Values::new()).await {
+            if let Err(error) = self.hub.store.put(kept::item(self.hub, self.event, &note), ABSENT, Values::new()).await
+            {
                 tracing::warn!(%error, "the record of a repeat couldn't be kept");
             }
         }

@@ -16,8 +16,7 @@ use crate::{
     phone::E164,
     record::{Change, DELETED, OCCURRED_AT, Record, Stamp},
     statistics::{CALL_ENDED, Counters, contribution, difference},
-    store::{Item, Key, Refusal, Write},
-    time::millis_text,
+    store::{ABSENT, Item, Key, Refusal, Write},
 };
 
 /// Kinds of records. The name is both the kind in the key and the beginning of the id.
@@ -274,15 +273,12 @@ fn record_write(effect: &Effect<'_>, (version, record): &Stored, doc: String, ex
     if effect.kind == Kind::Interaction
         && let Some(contribution) = contribution(record)
     {
-        item = item.text("g1pk", interactions_list(effect.tenant, &contribution.phone)).text(
-            "g1sk",
-            format!("{}#{}", millis_text(contribution.contact.0), effect.record_id.get(4..12).unwrap_or_default()),
-        );
+        item = item.listed(&interactions_list(effect.tenant, &contribution.phone), contribution.contact.0);
     }
     let (condition, values) = if exists {
         ("v = :v", vec![(":v", AttributeValue::N((version - 1).to_string()))])
     } else {
-        ("attribute_not_exists(pk)", Vec::new())
+        (ABSENT, Vec::new())
     };
     Write::Put { item, condition, values }
 }
@@ -351,13 +347,10 @@ impl PhoneChange {
                     }
                 }
             }
-            None if name == "f" => {
-                set_once.push((name.to_owned(), n(to)));
-                conditions.push(format!("(attribute_not_exists({name}) OR {name} <= :{name})"));
-                values.push((format!(":{name}"), n(to)));
-            }
             None => {
-                set.push((name.to_owned(), n(to)));
+                // The guess leaves a first contact alone and moves the last ones on.
+                let assign = if name == "f" { &mut set_once } else { &mut set };
+                assign.push((name.to_owned(), n(to)));
                 conditions.push(format!("(attribute_not_exists({name}) OR {name} <= :{name})"));
                 values.push((format!(":{name}"), n(to)));
             }

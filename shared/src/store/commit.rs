@@ -63,7 +63,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails. It may then have been written all the same.
-    pub async fn commit(&self, writes: &[Write]) -> Result<Commit, StoreError> {
+    pub async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {
         let mut request = self.dynamodb.transact_write_items();
         for write in writes {
             request = request.transact_items(self.transact_item(write)?);
@@ -116,23 +116,23 @@ impl Store {
         request.send().await.map(|_| ()).map_err(|e| classify("DeleteItem", e))
     }
 
-    fn transact_item(&self, write: &Write) -> Result<TransactWriteItem, StoreError> {
+    fn transact_item(&self, write: Write) -> Result<TransactWriteItem, StoreError> {
         let built = match write {
             Write::Put { item, condition, values } => {
-                let mut put = Put::builder().table_name(&self.table).set_item(Some(item.0.clone()));
+                let mut put = Put::builder().table_name(&self.table).set_item(Some(item.0));
                 if !condition.is_empty() {
-                    put = put.condition_expression(*condition).return_values_on_condition_check_failure(AllOld);
+                    put = put.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
                 }
                 for (name, value) in values {
-                    put = put.expression_attribute_values(*name, value.clone());
+                    put = put.expression_attribute_values(name, value);
                 }
                 put.build().map(|put| TransactWriteItem::builder().put(put).build())
             }
             Write::Update { key, set, set_once, add, condition, values } => {
                 let mut expression = Expression::default();
-                let set = set.iter().map(|(name, value)| expression.assign(name, value.clone(), false));
+                let set = set.into_iter().map(|(name, value)| expression.assign(&name, value, false));
                 let mut sets: Vec<String> = set.collect();
-                sets.extend(set_once.iter().map(|(name, value)| expression.assign(name, value.clone(), true)));
+                sets.extend(set_once.into_iter().map(|(name, value)| expression.assign(&name, value, true)));
                 let adds: Vec<String> = add.iter().map(|(name, amount)| expression.add(name, *amount)).collect();
                 let mut update = Update::builder()
                     .table_name(&self.table)
@@ -141,7 +141,7 @@ impl Store {
                 if !condition.is_empty() {
                     update = update.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
                 }
-                expression.values.extend(values.iter().cloned());
+                expression.values.extend(values);
                 let values = (!expression.values.is_empty()).then_some(expression.values);
                 update = update
                     .set_expression_attribute_names(Some(expression.names))

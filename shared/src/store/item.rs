@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use jiff::Timestamp;
 
-use crate::ids::TenantId;
+use crate::{ids::TenantId, time::millis_text};
 
 /// The key of an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +52,15 @@ impl Item {
             self.0.insert(name.to_owned(), AttributeValue::S(value));
         }
         self
+    }
+
+    /// In `list` on the index by time, at `at`; of items of one moment, the end of the sort key decides.
+    #[must_use]
+    pub fn listed(self, list: &str, at: Timestamp) -> Self {
+        let id = self.get_text("sk").unwrap_or_default();
+        let end = id.len().checked_sub(8).and_then(|start| id.get(start..)).unwrap_or_default();
+        let sort = format!("{}#{end}", millis_text(at));
+        self.text("g1pk", list).text("g1sk", sort)
     }
 
     /// With a number.

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 };
 use jiff::Timestamp;
 
-use super::{Item, Key, Store, StoreError, classify};
+use super::{ABSENT, Item, Key, Store, StoreError, classify};
 use crate::integration::Limits;
 
 /// What counting a call gave.
@@ -111,7 +111,7 @@ impl Store {
         let mut values =
             vec![(":m", to.minute), (":mc", to.in_minute + 1), (":d", to.day), (":dc", to.in_day + 1), (":ttl", ttl)];
         let condition = match known {
-            None => "attribute_not_exists(pk)",
+            None => ABSENT,
             Some(old) => {
                 values.extend([(":om", old.minute), (":omc", old.in_minute), (":od", old.day), (":odc", old.in_day)]);
                 "m = :om AND mc = :omc AND d = :od AND dc = :odc"

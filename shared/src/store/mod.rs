@@ -19,6 +19,9 @@ pub use self::{
 };
 use crate::hub::{Lazy, Settings};
 
+/// The condition that no item with this key is there.
+pub const ABSENT: &str = "attribute_not_exists(pk)";
+
 /// The name of the index by time.
 pub const BY_TIME: &str = "by_time";
 
