@@ -12,6 +12,9 @@ use crate::{
     store::{Item, Key, Store, StoreError},
 };
 
+/// How long configuration and secrets that can't be read are used as they were last known. An outage of an hour is rare,
+/// and a system that was switched off meanwhile is looked up again before its events are applied.
+pub(crate) const OUTAGE_TTL: Duration = Duration::from_hours(1);
 /// What the remembered systems may take.
 const KNOWN_BYTES_MAX: usize = 8_000_000;
 /// What the remembered names that don't exist may take, so that guessing costs the guesser and not us (contract §2). Kept
@@ -72,7 +75,8 @@ impl Registry {
         self.known.get(&(tenant.clone(), system.clone())).is_some()
     }
 
-    /// The system, if it and its tenant exist and are active.
+    /// The system, if it and its tenant exist and are active; for up to an hour as this copy knew it last, while the
+    /// configuration can't be read: then webhooks wait in the queue, where else their senders would be turned away.
     ///
     /// # Errors
     /// [`StoreError`] where the configuration can't be read for the moment.
@@ -90,10 +94,9 @@ impl Registry {
         if self.unknown.fresh(&name, self.ttl, now).is_some() {
             return Ok(None);
         }
-        let keys = [&tenant_key(tenant), &integration_key(tenant, system)];
-        let found = match store.get_all(keys).await? {
-            [Some(tenant_item), Some(item)] => self.target(&name, [doc(&tenant_item), doc(&item)])?,
-            _ => None,
+        let found = match self.read(store, &name).await {
+            Ok(found) => found,
+            Err(error) => return self.known.fresh(&name, OUTAGE_TTL, now).map(Some).ok_or(error),
         };
         if let Some(target) = &found {
             self.known.put(name, target.clone(), target.bytes(), now);
@@ -102,6 +105,13 @@ impl Registry {
             self.unknown.put(name, (), 0, now);
         }
         Ok(found)
+    }
+
+    async fn read(&self, store: &Store, name: &Name) -> Result<Option<Arc<Target>>, StoreError> {
+        match store.get_all([&tenant_key(&name.0), &integration_key(&name.0, &name.1)]).await? {
+            [Some(tenant), Some(integration)] => self.target(name, [doc(&tenant), doc(&integration)]),
+            _ => Ok(None),
+        }
     }
 
     /// Compiles what was read, unless the cache holds the same compiled.

@@ -13,6 +13,7 @@ use crate::{
     cache::Cache,
     hub::{Lazy, Settings},
     ids::{SystemId, TenantId},
+    registry::OUTAGE_TTL,
     store::{StoreError, classify},
 };
 
@@ -87,14 +88,18 @@ impl Secrets {
         }
     }
 
-    /// The tenant's document, from the cache where it is young enough; empty where the tenant has none.
+    /// The tenant's document, from the cache where it is young enough, or can't be read anew; empty where the tenant has
+    /// none.
     ///
     /// # Errors
     /// [`StoreError`] where Secrets Manager fails.
     pub async fn get(&self, tenant: &TenantId, now: Timestamp) -> Result<Arc<Document>, StoreError> {
         match self.cache.fresh(tenant, self.ttl, now) {
             Some(document) => Ok(document),
-            None => self.load(tenant, now).await,
+            None => {
+                let loaded = self.load(tenant, now).await;
+                loaded.or_else(|error| self.cache.fresh(tenant, OUTAGE_TTL, now).ok_or(error))
+            }
         }
     }
 

@@ -112,3 +112,22 @@ async fn while_the_table_is_down_events_are_queued_and_with_the_queue_down_refus
     world.restart();
     assert_eq!(world.send(&tenant, "sarah_ai", &body).await.status, 503);
 }
+
+#[tokio::test(start_paused = true)]
+async fn in_an_outage_the_last_known_configuration_counts_for_an_hour() {
+    let (world, tenant) = World::with_tenant().await;
+    let send = |n: u32| {
+        let (world, tenant) = (&world, &tenant);
+        async move { world.send(tenant, "sarah_ai", &call_ended(&format!("evt_{n}"), "call", NUMBER)).await }
+    };
+    assert_eq!(send(0).await.status, 200);
+    world.fail(|_| Fault::Disconnect);
+    world.advance(59 * 60);
+    // Everything fails, so nothing is stored; but the sender isn't told that there is no such system or signature.
+    assert_eq!(send(1).await.status, 503);
+    world.fail(|_| Fault::None);
+    world.fail_tables();
+    assert_eq!(send(1).await.text("/status"), "queued");
+    world.advance(61);
+    assert_eq!(send(2).await.status, 503);
+}
