@@ -15,7 +15,7 @@ use crate::{
     hub::Hub,
     limits::{Admission, inbound},
     operation::{MessageError, Operation, Reason, Waiting},
-    process::{Verdict, give_up, orphan, process},
+    process::{Verdict, give_up, orphan, process, settled},
     registry::Target,
     replay, schedule,
     store::StoreError,
@@ -23,8 +23,8 @@ use crate::{
 };
 
 /// While neither configuration can be read nor a failure kept, because the table is down, an event is tried every so often,
-/// and those tries don't count: it is applied by itself when the outage ends.
-pub const KEEP_AGAIN: Duration = Duration::from_mins(5);
+/// and those tries don't count: it is applied by itself within this time of the outage's end.
+pub const KEEP_AGAIN: Duration = Duration::from_mins(1);
 /// A message may take this long, well within the function's 29 s, so that its neighbours' outcomes are still reported.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -113,13 +113,17 @@ async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outco
     let Some(target) = target else {
         return orphan(hub, context, event, tries).await.map_or(later(KEEP_AGAIN), Outcome::Done);
     };
+    let payload = event.payload().unwrap_or_default();
     if waiting.reason == Reason::RateLimited
         && let Admission::Refused { retry_after_seconds } =
             inbound(&hub.store, &event.tenant_id, &event.system_id, target.integration.limits, hub.now()).await
     {
-        return later(Duration::from_secs(retry_after_seconds.unsigned_abs()));
+        // SQS delivers some messages twice. Copies of what is applied needn't wait for a window each.
+        return match settled(hub, &target, event, &payload).await {
+            Ok(Some(verdict)) => Outcome::Done(verdict),
+            _ => later(Duration::from_secs(retry_after_seconds.unsigned_abs())),
+        };
     }
-    let payload = event.payload().unwrap_or_default();
     let error = match process(hub, context, &target, event, &payload).await {
         Ok(verdict) => return Outcome::Done(verdict),
         Err(error) => error,

@@ -13,5 +13,6 @@ mod provisioning;
 mod receiving;
 mod retries;
 mod samples;
+mod simulation;
 mod waits;
 mod world;

@@ -9,13 +9,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
 use local::{
     Clock,
-    aws::{Aws, Fault, Record, Service, Tap},
+    aws::{Aws, Call, Fate, Fault, Record, Service, Tap},
     bundle::{Surroundings, functions},
+    functions::{Function, Functions},
     gateway::Gateway,
     lambda::Lambda,
     template::Template,
@@ -28,8 +30,11 @@ use tokio::time::Instant;
 pub const TENANT: &str = "tenant_demo";
 pub const PUBLIC_URL: &str = "https://hub.example";
 
-/// A fault for a call by its number since [`World::fail`].
-type Faults = Box<dyn Fn(usize) -> Fault + Send + Sync>;
+/// What becomes of a call. Its number counts from [`World::fail`].
+type Weather = Box<dyn Fn(usize, &Call) -> Fate + Send + Sync>;
+
+/// Puts something around a function.
+pub type Wrap = Arc<dyn Fn(&str, Function) -> Function + Send + Sync>;
 
 /// One deployment: services, functions, gateway.
 pub struct World {
@@ -42,7 +47,8 @@ pub struct World {
     flows_since: Arc<OnceLock<Instant>>,
     metrics: Arc<Mutex<Vec<Value>>>,
     tap: Arc<Tap>,
-    faults: Arc<Mutex<(usize, Faults)>>,
+    weather: Arc<Mutex<(usize, Weather)>>,
+    wrap: Wrap,
     tables_down: Arc<AtomicBool>,
     refused_writes: Arc<AtomicUsize>,
     pub source: IpAddr,
@@ -65,11 +71,16 @@ impl Answer {
 impl World {
     /// Without tenants, at noon of a day in January.
     pub async fn new() -> Self {
+        Self::wrapped(Arc::new(|_, function| function), 0).await
+    }
+
+    /// With something put around each function, and random numbers from `seed`.
+    pub async fn wrapped(wrap: Wrap, seed: u64) -> Self {
         let now = Arc::new(Mutex::new("2026-01-15T12:00:00Z".parse().unwrap()));
         let flows_since: Arc<OnceLock<Instant>> = Arc::default();
         let (time, flows) = (Arc::clone(&now), Arc::clone(&flows_since));
         let clock: Clock = Arc::new(move || SystemTime::from(flowing(&time, &flows)));
-        let count = AtomicU64::new(1);
+        let count = AtomicU64::new((seed << 32) + 1);
         // Distinct numbers, the same in every run: a multiplicative sequence over all bits.
         let random = Arc::new(move || {
             let n = u128::from(count.fetch_add(1, Ordering::Relaxed));
@@ -79,31 +90,31 @@ impl World {
         let lines = Arc::clone(&metrics);
         let emit = Arc::new(move |line: &str| lines.lock().unwrap().push(serde_json::from_str(line).unwrap()));
         let surroundings = Surroundings { clock, random, emit, public_url: PUBLIC_URL.into(), interactive: false };
-        let faults: Arc<Mutex<(usize, Faults)>> = Arc::new(Mutex::new((0, Box::new(|_| Fault::None))));
-        let decide = Arc::clone(&faults);
+        let weather: Arc<Mutex<(usize, Weather)>> = Arc::new(Mutex::new((0, Box::new(|_, _| Fault::None.into()))));
+        let decide = Arc::clone(&weather);
         let tables_down = Arc::new(AtomicBool::new(false));
         let refused_writes = Arc::new(AtomicUsize::new(0));
         let (down, refused) = (Arc::clone(&tables_down), Arc::clone(&refused_writes));
         let tap = Tap::new(move |call| {
             if down.load(Ordering::Relaxed) && call.service == Service::DynamoDb {
-                return Fault::Refuse { status: 400, code: "ThrottlingException" };
+                return Fault::Refuse { status: 400, code: "ThrottlingException" }.into();
             }
             let refused = refused.load(Ordering::Relaxed);
             if refused > 0 && call.operation == "TransactWriteItems" {
                 let request: Value = serde_json::from_slice(call.body).unwrap();
                 if request["TransactItems"].as_array().map(Vec::len) == Some(refused) {
-                    return Fault::Refuse { status: 400, code: "ThrottlingException" };
+                    return Fault::Refuse { status: 400, code: "ThrottlingException" }.into();
                 }
             }
-            let mut faults = decide.lock().unwrap();
-            faults.0 += 1;
-            (faults.1)(faults.0 - 1)
+            let mut weather = decide.lock().unwrap();
+            weather.0 += 1;
+            (weather.1)(weather.0 - 1, call)
         });
         let aws = Aws::in_memory(9001).unwrap();
         let template = Template::bundled(&aws.endpoint_url()).unwrap();
         aws.provision(&template).await.unwrap();
         let aws = aws.tapped(&tap);
-        let (gateway, lambda) = start(&aws, &template, &surroundings);
+        let (gateway, lambda) = start(&aws, &template, &surroundings, &wrap);
         let source = "203.0.113.7".parse().unwrap();
         Self {
             aws,
@@ -115,7 +126,8 @@ impl World {
             flows_since,
             metrics,
             tap,
-            faults,
+            weather,
+            wrap,
             tables_down,
             refused_writes,
             source,
@@ -142,7 +154,7 @@ impl World {
 
     /// New copies of all functions, that remember nothing.
     pub fn restart(&self) {
-        let (gateway, lambda) = start(&self.aws, &self.template, &self.surroundings);
+        let (gateway, lambda) = start(&self.aws, &self.template, &self.surroundings, &self.wrap);
         *self.gateway.lock().unwrap() = gateway;
         *self.lambda.lock().unwrap() = lambda;
     }
@@ -188,7 +200,12 @@ impl World {
     pub fn fail(&self, faults: impl Fn(usize) -> Fault + Send + Sync + 'static) {
         self.tables_down.store(false, Ordering::Relaxed);
         self.refused_writes.store(0, Ordering::Relaxed);
-        *self.faults.lock().unwrap() = (0, Box::new(faults));
+        self.weather(move |n, _| faults(n).into());
+    }
+
+    /// From now on, the AWS calls fare so.
+    pub fn weather(&self, fate: impl Fn(usize, &Call) -> Fate + Send + Sync + 'static) {
+        *self.weather.lock().unwrap() = (0, Box::new(fate));
     }
 
     /// From now on, DynamoDB answers that it is overloaded.
@@ -211,10 +228,23 @@ impl World {
         self.messages("RetryDeadLetters").await
     }
 
+    /// What is called without being asked.
+    pub fn schedules(&self) -> Vec<local::template::Schedule> {
+        self.template.schedules.clone()
+    }
+
+    /// A client of the queues, and the retry queue's URL.
+    pub async fn retry_queue(&self) -> (aws_sdk_sqs::Client, String) {
+        let config = aws_sdk_sqs::config::Builder::from(&local::bundle::sdk_config(&self.aws));
+        // A receiver waits longer than the functions wait for AWS.
+        let sqs = aws_sdk_sqs::Client::from_conf(config.timeout_config(TimeoutConfig::disabled()).build());
+        let url = queue_url(&sqs, "RetryQueue").await;
+        (sqs, url)
+    }
+
     /// Puts a message into the retry queue.
     pub async fn enqueue(&self, message: &str) {
-        let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
-        let url = queue_url(&sqs, "RetryQueue").await;
+        let (sqs, url) = self.retry_queue().await;
         sqs.send_message().queue_url(url).message_body(message).send().await.unwrap();
     }
 
@@ -240,9 +270,14 @@ impl World {
         }
     }
 
-    /// Lets queues and schedules call functions, until [`Triggers::stop`]. From now on the clocks go with tokio's time.
-    pub fn run_triggers(&self) -> Triggers {
+    /// From now on the clocks go with tokio's time.
+    pub fn let_time_flow(&self) {
         self.flows_since.get_or_init(Instant::now);
+    }
+
+    /// Lets queues and schedules call functions, until [`Triggers::stop`], and time flow.
+    pub fn run_triggers(&self) -> Triggers {
+        self.let_time_flow();
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let (template, aws, clock) = (self.template.clone(), self.aws.clone(), Arc::clone(&self.surroundings.clock));
         let lambda = Arc::clone(&self.lambda.lock().unwrap());
@@ -368,11 +403,17 @@ async fn queue_url(sqs: &aws_sdk_sqs::Client, name: &str) -> String {
     urls.into_iter().find(|url| url.ends_with(name)).unwrap()
 }
 
-fn start(aws: &Aws, template: &Template, surroundings: &Surroundings) -> (Arc<Gateway>, Arc<Lambda>) {
-    let functions = functions(aws, template, surroundings).unwrap();
+fn start(aws: &Aws, template: &Template, surroundings: &Surroundings, wrap: &Wrap) -> (Arc<Gateway>, Arc<Lambda>) {
+    let plain = functions(aws, template, surroundings).unwrap();
+    let functions = plain.names().fold(Functions::default(), |wrapped, name| {
+        wrapped.with(name, wrap(name, Arc::clone(plain.get(name).unwrap())))
+    });
     let lambda = Arc::new(Lambda::new(template, functions, Arc::clone(&surroundings.clock), 1).unwrap());
     (Arc::new(Gateway::new(template, Arc::clone(&lambda), Arc::clone(&surroundings.clock))), lambda)
 }
+
+/// Signs a body at a time.
+pub type Signer = Box<dyn Fn(&str, Timestamp) -> Vec<(String, String)> + Send + Sync>;
 
 /// A tenant as its engineer sees it: key and secrets.
 pub struct Tenant {
@@ -393,14 +434,15 @@ impl Tenant {
 
     /// The headers with which the system's sender signs `body`.
     pub fn sign(&self, system: &str, body: &str, now: Timestamp) -> Vec<(String, String)> {
+        self.signer(system)(body, now)
+    }
+
+    /// The system's sender: gives the headers for a body at a time.
+    pub fn signer(&self, system: &str) -> Signer {
         let config = &self.configs.iter().find(|(name, _)| name == system).unwrap().1;
-        sign(
-            &scheme(system, config),
-            self.secret(system),
-            &format!("{PUBLIC_URL}/webhooks/{}/{system}", self.id),
-            body,
-            now,
-        )
+        let (scheme, secret) = (scheme(system, config), self.secret(system).to_owned());
+        let url = format!("{PUBLIC_URL}/webhooks/{}/{system}", self.id);
+        Box::new(move |body, now| sign(&scheme, &secret, &url, body, now))
     }
 }
 

@@ -84,6 +84,24 @@ pub async fn queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &
     work.verdict(Status::Queued, Map::new(), None)
 }
 
+/// The verdict on an event that has one already, but for waiting.
+///
+/// # Errors
+/// [`StoreError`] where AWS fails.
+pub async fn settled(
+    hub: &Hub,
+    target: &Target,
+    event: &InboundEvent,
+    payload: &Value,
+) -> Result<Option<Verdict>, StoreError> {
+    let work = Work::new(hub, Some(target), event, payload);
+    let item = hub.store.get(&inbound_key(&event.tenant_id, &work.inbound_id)).await?;
+    Ok(item.and_then(|item| match work.seen(&item) {
+        Seen::Repeat(verdict) if verdict.status != Status::Queued => Some(verdict),
+        _ => None,
+    }))
+}
+
 /// Keeps an event that is out of tries (`attempts` so far) after `error`, as a failure that holds its payload.
 ///
 /// # Errors

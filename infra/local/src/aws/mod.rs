@@ -20,6 +20,7 @@ mod tests;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use serde_json::Value;
 
 pub use provision::ProvisionError;
 pub use sdk::SdkParts;
-pub use tap::{Call, Fault, Record, Service, Tap};
+pub use tap::{Call, Fate, Fault, Record, Service, Tap};
 
 /// The account that all local resources belong to.
 pub const ACCOUNT_ID: &str = "000000000000";
@@ -49,6 +50,8 @@ struct Engines {
     queues: queues::Engine,
     secrets: secrets::Engine,
     port: u16,
+    /// Tells the services of one process apart.
+    number: usize,
     /// Holds the lock on the data directory for as long as anything uses the engines.
     _lock: Option<std::fs::File>,
 }
@@ -114,7 +117,9 @@ impl Aws {
         port: u16,
         lock: Option<std::fs::File>,
     ) -> Self {
-        Self { engines: Arc::new(Engines { dynamodb, queues, secrets, port, _lock: lock }), tap: None }
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self { engines: Arc::new(Engines { dynamodb, queues, secrets, port, number, _lock: lock }), tap: None }
     }
 
     /// The same services, with `tap` between them and whoever uses the returned handle.

@@ -18,8 +18,9 @@ use super::{Aws, REGION};
 pub struct SdkParts {
     /// Where requests go. Nothing dials it; queue URLs begin with it.
     pub endpoint_url: String,
-    /// The region, `us-east-1`.
-    pub region: &'static str,
+    /// A region of these services' own. The SDK's clients of one region share their quota of retries within a process, and
+    /// one test's outage shall not use up another's.
+    pub region: String,
     /// Credentials that nobody checks.
     pub credentials: Credentials,
     /// The client that hands requests to the services.
@@ -33,7 +34,7 @@ impl Aws {
         let connector = SharedHttpConnector::new(self.clone());
         SdkParts {
             endpoint_url: self.endpoint_url(),
-            region: REGION,
+            region: format!("{REGION}-{}", self.engines.number),
             credentials: Credentials::new("local", "local", None, None, "cargo local"),
             http_client: http_client_fn(move |_, _| connector.clone()),
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -63,6 +64,27 @@ pub enum Fault {
     TimeOut,
     /// It is made, but its answer doesn't arrive in time.
     LoseAnswer,
+    /// It isn't made, and its caller never hears of it: for one that is ended meanwhile.
+    Hang,
+    /// It is made, and its caller never hears of it.
+    HangAfter,
+}
+
+/// What becomes of a call, and how long that takes in tokio's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// How long the call takes to get there.
+    pub before: Duration,
+    /// What becomes of it.
+    pub fault: Fault,
+    /// How long the answer takes to come back.
+    pub after: Duration,
+}
+
+impl From<Fault> for Fate {
+    fn from(fault: Fault) -> Self {
+        Self { before: Duration::ZERO, fault, after: Duration::ZERO }
+    }
 }
 
 /// A call that was made or refused.
@@ -97,7 +119,7 @@ impl Record {
 
 /// Sees every call of the [`Aws`](super::Aws) handles it was given to, and may make it fail.
 pub struct Tap {
-    fault: Box<dyn Fn(&Call) -> Fault + Send + Sync>,
+    fate: Box<dyn Fn(&Call) -> Fate + Send + Sync>,
     calls: AtomicUsize,
     records: Mutex<Vec<Record>>,
 }
@@ -112,11 +134,11 @@ pub(super) enum LostAnswer {
 }
 
 impl Tap {
-    /// A tap that asks `fault` before every call what is to become of it.
+    /// A tap that asks `fate` before every call what is to become of it.
     #[must_use]
-    pub fn new(fault: impl Fn(&Call) -> Fault + Send + Sync + 'static) -> std::sync::Arc<Self> {
+    pub fn new<F: Into<Fate>>(fate: impl Fn(&Call) -> F + Send + Sync + 'static) -> std::sync::Arc<Self> {
         std::sync::Arc::new(Self {
-            fault: Box::new(fault),
+            fate: Box::new(move |call| fate(call).into()),
             calls: AtomicUsize::new(0),
             records: Mutex::new(Vec::new()),
         })
@@ -142,10 +164,11 @@ impl Tap {
         make: impl FnOnce(Bytes) -> F,
     ) -> Result<Response<Bytes>, LostAnswer> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let fault = (self.fault)(&Call { number, service, operation, body: &body });
+        let Fate { before, fault, after } = (self.fate)(&Call { number, service, operation, body: &body });
+        wait(before).await;
         let response = match fault {
-            Fault::None | Fault::LoseAnswer => Some(make(metered(service, body)).await),
-            Fault::Refuse { .. } | Fault::Disconnect | Fault::TimeOut => None,
+            Fault::None | Fault::LoseAnswer | Fault::HangAfter => Some(make(metered(service, body)).await),
+            Fault::Refuse { .. } | Fault::Disconnect | Fault::TimeOut | Fault::Hang => None,
         };
         let record = Record {
             number,
@@ -156,7 +179,9 @@ impl Tap {
             consumed_capacity: response.as_ref().and_then(consumed_capacity),
         };
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        wait(after).await;
         match (fault, response) {
+            (Fault::Hang | Fault::HangAfter, _) => std::future::pending().await,
             (Fault::None, Some(response)) => Ok(response),
             (Fault::Refuse { status, code }, _) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -165,6 +190,12 @@ impl Tap {
             (Fault::Disconnect, _) => Err(LostAnswer::Disconnected),
             (Fault::None | Fault::TimeOut | Fault::LoseAnswer, _) => Err(LostAnswer::TimedOut),
         }
+    }
+}
+
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
     }
 }
 
