@@ -5,6 +5,7 @@
 
 mod dynamodb;
 mod journal;
+mod outage;
 mod provision;
 mod queue_log;
 mod queues;
@@ -26,6 +27,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+pub use outage::{OutageError, Switch, tell};
 pub use provision::ProvisionError;
 pub use sdk::SdkParts;
 pub use tap::{Call, Fault, Record, Service, Tap};
@@ -47,6 +49,7 @@ struct Engines {
     dynamodb: dynamodb::Engine,
     queues: queues::Engine,
     secrets: secrets::Engine,
+    outage: outage::Outage,
     port: u16,
     /// Holds the lock on the data directory for as long as anything uses the engines.
     _lock: Option<std::fs::File>,
@@ -113,7 +116,8 @@ impl Aws {
         port: u16,
         lock: Option<std::fs::File>,
     ) -> Self {
-        Self { engines: Arc::new(Engines { dynamodb, queues, secrets, port, _lock: lock }), tap: None }
+        let outage = outage::Outage::default();
+        Self { engines: Arc::new(Engines { dynamodb, queues, secrets, outage, port, _lock: lock }), tap: None }
     }
 
     /// The same services, with `tap` between them and whoever uses the returned handle.
@@ -136,7 +140,13 @@ impl Aws {
         self.engines.dynamodb.sweep_expired().await
     }
 
-    /// Asks a service without going through the tap, and returns its answer, or else its error as text.
+    /// Begins or ends an outage for everybody but [`Aws::request`], and says in a line which services fail then.
+    #[must_use]
+    pub fn outage(&self, switch: Switch) -> String {
+        self.engines.outage.switch(switch)
+    }
+
+    /// Asks a service without going through the tap or an outage, and returns its answer, or else its error as text.
     pub(crate) async fn request(&self, service: Service, operation: &str, request: &Value) -> Result<Value, String> {
         let response = self.engines.call(service, operation, request.to_string().into()).await;
         if response.status().is_success() {
@@ -152,9 +162,13 @@ impl Aws {
         let Some((service, operation)) = Service::parse(target) else {
             return Ok(error(StatusCode::BAD_REQUEST, "UnknownOperationException", "No such service or operation."));
         };
+        let call = async |body| match self.engines.outage.refusal(service) {
+            Some(refusal) => refusal,
+            None => self.engines.call(service, operation, body).await,
+        };
         match &self.tap {
-            None => Ok(self.engines.call(service, operation, body).await),
-            Some(tap) => tap.pass(service, operation, body, |body| self.engines.call(service, operation, body)).await,
+            None => Ok(call(body).await),
+            Some(tap) => tap.pass(service, operation, body, call).await,
         }
     }
 }
