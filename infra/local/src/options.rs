@@ -116,15 +116,20 @@ impl Command {
                 _ => words.push(argument),
             }
         }
-        let switch = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => return Ok(Self::Serve(options)),
-            ["outage"] => Switch::Show,
-            ["outage", "on"] => Switch::On(Service::DynamoDb),
-            ["outage", "on", name] => Switch::On(service(name)?),
-            ["outage", "off"] => Switch::Off,
-            _ => return Err(OptionError::Unknown(words.join(" "))),
-        };
-        Ok(Self::Outage(options.aws_port, switch))
+        if words.is_empty() {
+            return Ok(Self::Serve(options));
+        }
+        Ok(Self::Outage(options.aws_port, switch(&words)?))
+    }
+}
+
+fn switch(words: &[String]) -> Result<Switch, OptionError> {
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["outage"] => Ok(Switch::Show),
+        ["outage", "on"] => Ok(Switch::On(Service::DynamoDb)),
+        ["outage", "on", name] => Ok(Switch::On(service(name)?)),
+        ["outage", "off"] => Ok(Switch::Off),
+        _ => Err(OptionError::Unknown(words.join(" "))),
     }
 }
 

@@ -140,7 +140,7 @@ impl Aws {
         self.engines.dynamodb.sweep_expired().await
     }
 
-    /// Begins or ends an outage for everybody but [`Aws::request`], and says in a line which services fail then.
+    /// Begins or ends an outage, and says in a line which services fail then. Triggers and provisioning go around it.
     #[must_use]
     pub fn outage(&self, switch: Switch) -> String {
         self.engines.outage.switch(switch)
