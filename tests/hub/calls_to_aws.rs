@@ -1,5 +1,8 @@
 //! How many calls to AWS a webhook makes, and what they cost.
 
+use std::time::Duration;
+
+use local::aws::Fault;
 use serde_json::{Value, json};
 
 use crate::world::{TENANT, World, call_ended, sample_body};
@@ -57,6 +60,31 @@ async fn what_doesnt_exist_is_remembered() {
     assert_eq!(unknown().await, 0);
     world.advance(10);
     assert_eq!(unknown().await, 1);
+}
+
+/// The event source's own calls, for receiving and deleting, are Lambda's and don't count here.
+#[tokio::test(start_paused = true)]
+async fn a_waiting_event_takes_one_call_when_it_is_drained() {
+    let (world, tenant) = World::with_tenant().await;
+    world.send(&tenant, "sarah_ai", &call_ended("warm", "c", NUMBER)).await;
+    let mut drained = Vec::new();
+    for events in [1, 20] {
+        world.fail_tables();
+        for n in 0..events {
+            let (event, call) = (format!("e{events}_{n}"), format!("c{events}_{n}"));
+            let answer = world.send(&tenant, "sarah_ai", &call_ended(&event, &call, NUMBER)).await;
+            assert_eq!(answer.text("/status"), "queued");
+        }
+        world.fail(|_| Fault::None);
+        world.calls();
+        let triggers = world.run_triggers();
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        triggers.stop().await;
+        drained.push(operations(&world));
+    }
+    assert_eq!(drained[0], ["BatchGetItem", "TransactWriteItems"], "a cold copy reads the configuration");
+    assert_eq!(drained[1], ["TransactWriteItems"; 20]);
+    assert_eq!(world.phone(&tenant, NUMBER).await["statistics"]["total_calls"], 22);
 }
 
 /// What the calls since the last look took: operation, write units of the table and of its index.
