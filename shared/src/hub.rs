@@ -12,10 +12,12 @@ use jiff::Timestamp;
 use crate::{
     cache::Cache,
     limits::source::SourceLimits,
+    metrics::{Emit, Metrics},
+    operation::{Operation, Waiting},
     record::Record,
     registry::Registry,
     secrets::Secrets,
-    store::{Key, Store},
+    store::{Key, Store, StoreError},
 };
 
 /// Reads the time. An argument everywhere, so that tests decide what time it is.
@@ -48,6 +50,10 @@ pub struct Settings {
     pub inbound_retention: Duration,
     /// How long a failure is kept. 90 days: a quarter in which somebody looks.
     pub failure_retention: Duration,
+    /// How long counters of calls are kept after their window. 2 days: no clock is off by more, and nobody asks for longer.
+    pub counter_retention: Duration,
+    /// Name of the deployment, for metrics.
+    pub stage: String,
     /// Whether callers on loopback are free of the limits by source address (contract §2: in `cargo local`).
     pub loopback_exempt: bool,
 }
@@ -66,6 +72,9 @@ impl Settings {
     /// Contract §2: 256 KiB, configurable downward.
     pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
+    /// Stripe repeats for 3 days, Shopify for 2, others for less; twice that, so that a marker outlives every repeat.
+    pub const INBOUND_RETENTION_MIN: Duration = Duration::from_hours(7 * 24);
+
     /// Reads the settings through `var`, which looks a name up in the environment.
     ///
     /// # Errors
@@ -79,6 +88,13 @@ impl Settings {
         let bytes = usize::try_from(number("MAX_BODY_BYTES", u64::MAX)?).unwrap_or(usize::MAX);
         let days =
             |name, default| number(name, default).map(|n| DAY.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX)));
+        let inbound_retention = days("INBOUND_RETENTION_DAYS", 30)?;
+        if inbound_retention < Self::INBOUND_RETENTION_MIN {
+            return Err(SettingsError {
+                name: "INBOUND_RETENTION_DAYS",
+                problem: "is less than 7: senders repeat longer",
+            });
+        }
         Ok(Self {
             table: required("TABLE_NAME")?,
             retry_queue_url: var("RETRY_QUEUE_URL").unwrap_or_default(),
@@ -87,8 +103,10 @@ impl Settings {
             body_bytes_max: bytes.min(Self::BODY_BYTES_MAX),
             config_ttl: Duration::from_secs(number("CONFIG_TTL_SECONDS", 10)?),
             secrets_ttl: Duration::from_secs(number("SECRETS_TTL_SECONDS", 300)?),
-            inbound_retention: days("INBOUND_RETENTION_DAYS", 30)?,
+            inbound_retention,
             failure_retention: days("FAILURE_RETENTION_DAYS", 90)?,
+            counter_retention: days("COUNTER_RETENTION_DAYS", 2)?,
+            stage: var("STAGE").unwrap_or_default(),
             loopback_exempt: var("LOOPBACK_EXEMPT").is_some_and(|v| v == "true"),
         })
     }
@@ -108,6 +126,8 @@ pub struct Hub {
     pub registry: Registry,
     /// Secrets of tenants, cached.
     pub secrets: Secrets,
+    /// What an operator is to know.
+    pub metrics: Metrics,
     /// What this copy knows of callers by source address.
     pub sources: SourceLimits,
     /// Records as this copy saw them last: the guess on which their next change is tried first.
@@ -120,7 +140,7 @@ const GUESSES_BYTES_MAX: usize = 2_000_000;
 impl Hub {
     /// A copy with empty caches. Makes no call.
     #[must_use]
-    pub fn new(settings: Settings, aws: &SdkConfig, clock: Clock, random: Random) -> Self {
+    pub fn new(settings: Settings, aws: &SdkConfig, clock: Clock, random: Random, emit: Emit) -> Self {
         let (for_sqs, for_secrets) = (aws.clone(), aws.clone());
         let sqs: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_sqs::Client::new(&for_sqs)));
         let secrets: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_secretsmanager::Client::new(&for_secrets)));
@@ -129,6 +149,7 @@ impl Hub {
             secrets: Secrets::new(secrets, &settings),
             registry: Registry::new(settings.config_ttl),
             sources: SourceLimits::new(settings.loopback_exempt),
+            metrics: Metrics::new(&settings.stage, Arc::clone(&clock), emit),
             guesses: Cache::new(GUESSES_BYTES_MAX),
             settings,
             clock,
@@ -147,7 +168,8 @@ impl Hub {
         let http = HttpClient::new().tls_provider(tls).build_https();
         let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         let aws = aws.retry_config(retries()).timeout_config(timeouts()).load().await;
-        Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(system_random)))
+        let emit = Arc::new(|line: &str| println!("{line}"));
+        Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(system_random), emit))
     }
 
     /// 256 random bits, for keys and secrets.
@@ -158,6 +180,18 @@ impl Hub {
         first.copy_from_slice(&(self.random)().to_be_bytes());
         second.copy_from_slice(&(self.random)().to_be_bytes());
         bytes
+    }
+
+    /// Lets an event wait for `delay`; its `due` is set.
+    ///
+    /// # Errors
+    /// [`StoreError`] where nothing takes it.
+    pub async fn defer(&self, waiting: Waiting, delay: Duration) -> Result<(), StoreError> {
+        let now = self.now();
+        let tenant = waiting.event.tenant_id.clone();
+        let due = now.saturating_add(delay).unwrap_or(now);
+        let message = Operation::Inbound(Waiting { due, ..waiting }).to_message();
+        self.store.wait(&tenant, message, due, (now, (self.random)())).await
     }
 
     /// The time now.
@@ -188,4 +222,24 @@ pub fn timeouts() -> TimeoutConfig {
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(Duration::from_secs(6))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(name: &'static str, value: &'static str) -> Result<Settings, String> {
+        let given = [("TABLE_NAME", "t"), ("SECRETS_PREFIX", "s/"), (name, value)];
+        let var = |wanted: &str| given.iter().rev().find(|(name, _)| *name == wanted).map(|(_, v)| (*v).to_owned());
+        Settings::from_env(var).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_marker_outlives_every_senders_repeats() {
+        assert_eq!(settings("INBOUND_RETENTION_DAYS", "7").unwrap().inbound_retention, 7 * DAY);
+        let refused = settings("INBOUND_RETENTION_DAYS", "6").unwrap_err();
+        assert!(refused.starts_with("environment variable INBOUND_RETENTION_DAYS is less than 7"), "{refused}");
+        assert!(settings("FAILURE_RETENTION_DAYS", "soon").unwrap_err().contains("is not a whole number"));
+        assert_eq!(settings("MAX_BODY_BYTES", "999999999").unwrap().body_bytes_max, Settings::BODY_BYTES_MAX);
+    }
 }

@@ -14,7 +14,8 @@
 //!                               └ signature  did it sign this
 //! ```
 //!
-//! SQS ──▶ retry: what had to wait, through the same process.
+//! SQS ──▶ retry: what had to wait, through the same process; every minute ──▶ release: what waited for longer than SQS
+//! can delay; a person ──▶ api ──▶ replay: what failed, by way of the queue.
 //!
 //! The other edges: [`api`] (the management API), [`authorize`] (its keys), [`provision`] (an operator makes a tenant).
 //! A tenant's data is reached only with a [`tenant::TenantContext`].
@@ -25,6 +26,8 @@ pub mod authorize;
 pub mod process;
 pub mod provision;
 pub mod receive;
+pub mod release;
+pub mod replay;
 pub mod retry;
 pub mod run;
 pub mod webhook;
@@ -33,6 +36,7 @@ pub mod webhook;
 pub mod inbound;
 pub mod integration;
 pub mod mapping;
+pub mod operation;
 pub mod phone;
 pub mod record;
 pub mod schedule;
@@ -43,6 +47,7 @@ pub mod statistics;
 pub mod hub;
 pub mod keys;
 pub mod limits;
+pub mod metrics;
 pub mod registry;
 pub mod secrets;
 pub mod store;

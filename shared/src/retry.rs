@@ -2,26 +2,31 @@
 //! bad one neither holds up nor repeats its neighbours.
 //!
 //! A message that is done is deleted; one that must wait longer is sent anew with its next delay and then deleted, which
-//! may at worst repeat it, and a repeat changes nothing. One that isn't ours, or that can't even be sent anew, is left to
-//! SQS: it comes again, and after five times it is in the dead-letter queue.
+//! may at worst repeat it, and a repeat changes nothing. One that isn't ours, that panics or takes too long, or that can't
+//! even be sent anew, is left to SQS: it comes again, and after five times it is in the dead-letter queue.
+
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use lambda_runtime::{Error, LambdaEvent};
 
 use crate::{
     hub::Hub,
-    inbound::{MessageError, Reason, Waiting},
     limits::{Admission, inbound},
-    process::{give_up, process},
+    operation::{MessageError, Operation, Reason, Waiting},
+    process::{Verdict, give_up, orphan, process},
     registry::Target,
-    schedule,
+    replay, schedule,
     store::StoreError,
     tenant::TenantContext,
 };
 
-/// While neither configuration can be read nor a failure kept, because the table is down, it is tried every so often.
-const KEEP_AGAIN_SECONDS: i64 = 300;
+/// While neither configuration can be read nor a failure kept, because the table is down, an event is tried every so often,
+/// and those tries don't count: it is applied by itself when the outage ends.
+pub const KEEP_AGAIN: Duration = Duration::from_mins(5);
+/// A message may take this long, well within the function's 29 s, so that its neighbours' outcomes are still reported.
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Works off one batch.
 ///
@@ -29,7 +34,7 @@ const KEEP_AGAIN_SECONDS: i64 = 300;
 /// None: each message has its own outcome.
 pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
     let messages = event.payload.records;
-    let outcomes = join_all(messages.iter().map(|message| work_off(hub, message))).await;
+    let outcomes = join_all(messages.iter().map(|message| contained(work_off(hub, message)))).await;
     let mut response = SqsBatchResponse::default();
     for (message, outcome) in messages.into_iter().zip(outcomes) {
         if let Err(error) = outcome {
@@ -49,84 +54,99 @@ enum Left {
     Message(#[from] MessageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("working on it panicked; the panic's own line in the log says where")]
+    Panic,
+    #[error("it took more than {} s", MESSAGE_TIME_MAX.as_secs())]
+    TimeOut,
+}
+
+/// Keeps a panic and an endless wait to their message.
+async fn contained(work: impl Future<Output = Result<(), Left>>) -> Result<(), Left> {
+    let work = tokio::time::timeout(MESSAGE_TIME_MAX, work);
+    // What a panic leaves half done in memory are caches at worst, and those are behind locks that survive it.
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Ok(Err(Left::Panic))).unwrap_or(Err(Left::TimeOut))
+}
+
+async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
+    let body = message.body.as_deref().unwrap_or_default();
+    match Operation::from_message(body, hub.now())? {
+        Operation::Inbound(waiting) => Ok(retry(hub, waiting).await?),
+        Operation::ReplayFailures(job) => Ok(replay::failures(hub, job).await?),
+    }
 }
 
 /// What a try gave.
 enum Outcome {
-    Done(&'static str),
-    Later { delay_seconds: i64, attempt: u32, reason: Reason },
+    Done(Verdict),
+    Later { delay: Duration, attempt: u32, reason: Reason },
 }
 
-async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
-    let waiting = Waiting::from_message(message.body.as_deref().unwrap_or_default())?;
+async fn retry(hub: &Hub, waiting: Waiting) -> Result<(), StoreError> {
     // Only a verified webhook is ever queued.
     let context = TenantContext::authenticated(waiting.event.tenant_id.clone());
     let outcome = attempt(hub, &context, &waiting).await;
     let (tenant, system) = (&waiting.event.tenant_id, &waiting.event.system_id);
     match outcome {
-        Outcome::Done(status) => tracing::info!(%tenant, %system, attempt = waiting.attempt, status, "retry"),
-        Outcome::Later { delay_seconds, attempt, reason } => {
-            tracing::info!(%tenant, %system, attempt, delay_seconds, status = "queued", "retry");
-            hub.store.enqueue(Waiting { attempt, reason, ..waiting }.to_message(), delay_seconds).await?;
+        Outcome::Done(Verdict { status, .. }) => {
+            tracing::info!(%tenant, %system, attempt = waiting.attempt, status = status.as_str(), "retry");
+            Ok(())
+        }
+        Outcome::Later { delay, attempt, reason } => {
+            tracing::info!(%tenant, %system, attempt, delay_seconds = delay.as_secs(), status = "queued", "retry");
+            hub.defer(Waiting { attempt, reason, ..waiting }, delay).await
         }
     }
-    Ok(())
 }
 
 async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outcome {
     let event = &waiting.event;
+    let later = |delay| Outcome::Later { delay, attempt: waiting.attempt, reason: waiting.reason };
+    // Came before its time: the queue delays by 15 minutes at most, and copies' clocks differ.
+    let early = Duration::try_from(waiting.due.duration_since(hub.now())).unwrap_or_default();
+    if !early.is_zero() {
+        return later(early);
+    }
     let found = hub.registry.find(&hub.store, &event.tenant_id, &event.system_id, hub.now()).await;
-    let Ok(target) = found else { return again(hub, None, waiting) };
+    let Ok(target) = found else { return later(KEEP_AGAIN) };
+    // The first one, which a replay doesn't have, the retries before, and this one.
+    let tries = waiting.attempt.saturating_add(if event.replay.is_some() { 1 } else { 2 });
     let Some(target) = target else {
-        let error =
-            "the system was removed or switched off while the event waited; register it again and replay the event";
-        return keep(hub, context, None, waiting, ("system_gone", error)).await;
+        return orphan(hub, context, event, tries).await.map_or(later(KEEP_AGAIN), Outcome::Done);
     };
     if waiting.reason == Reason::RateLimited
         && let Admission::Refused { retry_after_seconds } =
             inbound(&hub.store, &event.tenant_id, &event.system_id, target.integration.limits, hub.now()).await
     {
-        return Outcome::Later { delay_seconds: retry_after_seconds, attempt: waiting.attempt, reason: waiting.reason };
+        return later(Duration::from_secs(retry_after_seconds.unsigned_abs()));
     }
     let payload = event.payload().unwrap_or_default();
-    match process(hub, context, &target, event, &payload).await {
-        Ok(verdict) => Outcome::Done(verdict.status.as_str()),
-        Err(_) if waiting.attempt.saturating_add(1) < target.integration.retry.max_attempts => {
-            again(hub, Some(&target), waiting)
-        }
-        Err(error) => {
-            let error =
-                format!("AWS was failing at every try, at last: {error}; replay the event once it has recovered");
-            keep(hub, context, Some(&target), waiting, ("retries_exhausted", &error)).await
-        }
-    }
-}
-
-/// The next try, by the system's policy. Where not even that can be read, it isn't counted as a try.
-fn again(hub: &Hub, target: Option<&Target>, waiting: &Waiting) -> Outcome {
-    let Some(target) = target else {
-        return Outcome::Later { delay_seconds: KEEP_AGAIN_SECONDS, attempt: waiting.attempt, reason: waiting.reason };
+    let error = match process(hub, context, &target, event, &payload).await {
+        Ok(verdict) => return Outcome::Done(verdict),
+        Err(error) => error,
     };
-    let attempt = waiting.attempt.saturating_add(1);
-    let delay = schedule::delay(&target.integration.retry, attempt, None, (hub.random)()).unwrap_or_default();
-    let delay_seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
-    // What was over its limit was admitted now, and isn't counted again.
-    Outcome::Later { delay_seconds, attempt, reason: Reason::Unavailable }
+    if let Some(next) = next_try(hub, &target, waiting) {
+        return next;
+    }
+    let kept = give_up(hub, context, Some(&target), (event, tries), &error).await;
+    kept.map_or(later(KEEP_AGAIN), Outcome::Done)
 }
 
-async fn keep(
-    hub: &Hub,
-    context: &TenantContext,
-    target: Option<&Target>,
-    waiting: &Waiting,
-    why: (&str, &str),
-) -> Outcome {
-    let tries = waiting.attempt.saturating_add(2);
-    match give_up(hub, context, target, (&waiting.event, tries), why).await {
-        Ok(verdict) => Outcome::Done(verdict.status.as_str()),
-        // The table is down: nothing is lost while the event waits, and the next try may find it up again.
-        Err(_) => {
-            Outcome::Later { delay_seconds: KEEP_AGAIN_SECONDS, attempt: waiting.attempt, reason: waiting.reason }
-        }
+/// The next try by the system's policy, if it has one left.
+fn next_try(hub: &Hub, target: &Target, waiting: &Waiting) -> Option<Outcome> {
+    let attempt = waiting.attempt.saturating_add(1);
+    let delay = schedule::delay(&target.integration.retry, attempt, None, (hub.random)())?;
+    // What was over its limit was admitted now, and isn't counted again.
+    Some(Outcome::Later { delay, attempt, reason: Reason::Unavailable })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_or_an_endless_wait_is_its_messages_own() {
+        assert!(matches!(contained(async { Ok(()) }).await, Ok(())));
+        assert!(matches!(contained(async { panic!("bad message") }).await, Err(Left::Panic)));
+        assert!(matches!(contained(std::future::pending()).await, Err(Left::TimeOut)));
     }
 }

@@ -3,7 +3,7 @@
 use lambda_http::tracing::init_default_subscriber;
 use lambda_runtime::{Error, service_fn};
 
-use crate::{api, authorize, hub::Hub, provision, retry, webhook};
+use crate::{api, authorize, hub::Hub, provision, release, retry, webhook};
 
 /// Serves the webhooks of one system, or with `None` of any that a tenant registered.
 ///
@@ -48,6 +48,15 @@ pub async fn provisioning() -> Result<(), Error> {
 pub async fn retries() -> Result<(), Error> {
     let hub = start().await?;
     lambda_runtime::run(service_fn(|event| retry::handle(&hub, event))).await
+}
+
+/// Releases, every minute, what waited for longer than SQS can delay.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn releases() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| release::handle(&hub, event))).await
 }
 
 async fn start() -> Result<Hub, Error> {

@@ -94,13 +94,11 @@ impl Secrets {
     /// # Errors
     /// [`StoreError`] where Secrets Manager fails.
     pub async fn get(&self, tenant: &TenantId, now: Timestamp) -> Result<Arc<Document>, StoreError> {
-        match self.cache.fresh(tenant, self.ttl, now) {
-            Some(document) => Ok(document),
-            None => {
-                let loaded = self.load(tenant, now).await;
-                loaded.or_else(|error| self.cache.fresh(tenant, OUTAGE_TTL, now).ok_or(error))
-            }
+        if let Some(document) = self.cache.fresh(tenant, self.ttl, now) {
+            return Ok(document);
         }
+        let loaded = self.load(tenant, now).await;
+        loaded.or_else(|error| self.cache.fresh(tenant, OUTAGE_TTL, now).ok_or(error))
     }
 
     /// After a signature failed with `seen`: the document as it is now, if it is another one and a look is allowed.

@@ -1,9 +1,7 @@
 //! How many calls to AWS a webhook makes, and what they cost.
 
-use std::time::Duration;
-
-use local::aws::Fault;
 use serde_json::{Value, json};
+use shared::operation::{Operation, Reason, Waiting};
 
 use crate::world::{TENANT, World, call_ended, sample_body};
 
@@ -62,29 +60,30 @@ async fn what_doesnt_exist_is_remembered() {
     assert_eq!(unknown().await, 1);
 }
 
-/// The event source's own calls, for receiving and deleting, are Lambda's and don't count here.
-#[tokio::test(start_paused = true)]
+/// A batch of the retry queue, of events that wait.
+fn batch(world: &World, events: std::ops::Range<u32>) -> Value {
+    let record = |n: u32| {
+        let body = call_ended(&format!("e{n}"), &format!("c{n}"), NUMBER).to_string();
+        let event = json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": world.now(), "body": body});
+        let event = serde_json::from_value(event).unwrap();
+        let waiting = Waiting { event, attempt: 0, reason: Reason::Unavailable, due: world.now() };
+        json!({"messageId": n.to_string(), "body": Operation::Inbound(waiting).to_message()})
+    };
+    json!({"Records": events.map(record).collect::<Vec<_>>()})
+}
+
+/// Receiving and deleting are the event source's calls.
+#[tokio::test]
 async fn a_waiting_event_takes_one_call_when_it_is_drained() {
     let (world, tenant) = World::with_tenant().await;
-    world.send(&tenant, "sarah_ai", &call_ended("warm", "c", NUMBER)).await;
-    let mut drained = Vec::new();
-    for events in [1, 20] {
-        world.fail_tables();
-        for n in 0..events {
-            let (event, call) = (format!("e{events}_{n}"), format!("c{events}_{n}"));
-            let answer = world.send(&tenant, "sarah_ai", &call_ended(&event, &call, NUMBER)).await;
-            assert_eq!(answer.text("/status"), "queued");
-        }
-        world.fail(|_| Fault::None);
-        world.calls();
-        let triggers = world.run_triggers();
-        tokio::time::sleep(Duration::from_mins(1)).await;
-        triggers.stop().await;
-        drained.push(operations(&world));
+    world.calls();
+    for (events, calls) in [(0..1, vec!["BatchGetItem", "TransactWriteItems"]), (1..11, vec!["TransactWriteItems"; 10])]
+    {
+        let answer = world.invoke("process-retries", batch(&world, events)).await.unwrap();
+        assert_eq!(answer["batchItemFailures"], json!([]));
+        assert_eq!(operations(&world), calls, "a cold copy reads the configuration");
     }
-    assert_eq!(drained[0], ["BatchGetItem", "TransactWriteItems"], "a cold copy reads the configuration");
-    assert_eq!(drained[1], ["TransactWriteItems"; 20]);
-    assert_eq!(world.phone(&tenant, NUMBER).await["statistics"]["total_calls"], 22);
+    assert_eq!(world.phone(&tenant, NUMBER).await["statistics"]["total_calls"], 11);
 }
 
 /// What the calls since the last look took: operation, write units of the table and of its index.

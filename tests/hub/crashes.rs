@@ -2,6 +2,7 @@
 
 use local::aws::Fault;
 use serde_json::{Value, json};
+use shared::operation::{Operation, Waiting};
 
 use crate::world::{Tenant, World, call_ended, sample_body};
 
@@ -99,7 +100,9 @@ async fn while_the_table_is_down_events_are_queued_and_with_the_queue_down_refus
     );
     let messages = world.queued().await;
     assert_eq!(messages.len(), 1);
-    let event = shared::inbound::Waiting::from_message(&messages[0]).unwrap().event;
+    let Ok(Operation::Inbound(Waiting { event, .. })) = Operation::from_message(&messages[0], world.now()) else {
+        panic!("not an event: {}", messages[0])
+    };
     assert_eq!(
         (event.body, event.system_id.as_str(), event.tenant_id.as_str()),
         (body.to_string(), "sarah_ai", tenant.id.as_str())

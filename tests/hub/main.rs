@@ -13,4 +13,5 @@ mod provisioning;
 mod receiving;
 mod retries;
 mod samples;
+mod waits;
 mod world;

@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -22,6 +22,8 @@ use local::{
 };
 use serde_json::{Value, json};
 use shared::signature::{SignatureConfig, UnsignedRequest};
+use shared::store::Item;
+use tokio::time::Instant;
 
 pub const TENANT: &str = "tenant_demo";
 pub const PUBLIC_URL: &str = "https://hub.example";
@@ -37,6 +39,8 @@ pub struct World {
     gateway: Mutex<Arc<Gateway>>,
     lambda: Mutex<Arc<Lambda>>,
     now: Arc<Mutex<Timestamp>>,
+    flows_since: Arc<OnceLock<Instant>>,
+    metrics: Arc<Mutex<Vec<Value>>>,
     tap: Arc<Tap>,
     faults: Arc<Mutex<(usize, Faults)>>,
     tables_down: Arc<AtomicBool>,
@@ -62,15 +66,19 @@ impl World {
     /// Without tenants, at noon of a day in January.
     pub async fn new() -> Self {
         let now = Arc::new(Mutex::new("2026-01-15T12:00:00Z".parse().unwrap()));
-        let time = Arc::clone(&now);
-        let clock: Clock = Arc::new(move || SystemTime::from(*time.lock().unwrap()));
+        let flows_since: Arc<OnceLock<Instant>> = Arc::default();
+        let (time, flows) = (Arc::clone(&now), Arc::clone(&flows_since));
+        let clock: Clock = Arc::new(move || SystemTime::from(flowing(&time, &flows)));
         let count = AtomicU64::new(1);
         // Distinct numbers, the same in every run: a multiplicative sequence over all bits.
         let random = Arc::new(move || {
             let n = u128::from(count.fetch_add(1, Ordering::Relaxed));
             n.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
         });
-        let surroundings = Surroundings { clock, random, public_url: PUBLIC_URL.into(), interactive: false };
+        let metrics: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let lines = Arc::clone(&metrics);
+        let emit = Arc::new(move |line: &str| lines.lock().unwrap().push(serde_json::from_str(line).unwrap()));
+        let surroundings = Surroundings { clock, random, emit, public_url: PUBLIC_URL.into(), interactive: false };
         let faults: Arc<Mutex<(usize, Faults)>> = Arc::new(Mutex::new((0, Box::new(|_| Fault::None))));
         let decide = Arc::clone(&faults);
         let tables_down = Arc::new(AtomicBool::new(false));
@@ -104,6 +112,8 @@ impl World {
             gateway: Mutex::new(gateway),
             lambda: Mutex::new(lambda),
             now,
+            flows_since,
+            metrics,
             tap,
             faults,
             tables_down,
@@ -138,7 +148,12 @@ impl World {
     }
 
     pub fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap()
+        flowing(&self.now, &self.flows_since)
+    }
+
+    /// The metrics that were counted since the last time this was asked.
+    pub fn metrics(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.metrics.lock().unwrap())
     }
 
     pub fn advance(&self, seconds: u64) {
@@ -160,6 +175,13 @@ impl World {
         let request = request.key("pk", text(format!("{}#in", tenant.id))).key("sk", text(id));
         let old = request.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld).send().await.unwrap();
         assert!(old.attributes.is_some(), "there is no record of {event_id}");
+    }
+
+    /// Everything in the table.
+    pub async fn items(&self) -> Vec<Item> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(&local::bundle::sdk_config(&self.aws));
+        let scan = dynamodb.scan().table_name(&self.template.tables[0].name).send().await.unwrap();
+        scan.items.unwrap_or_default().into_iter().map(Item).collect()
     }
 
     /// From now on, the AWS calls meet these faults.
@@ -196,6 +218,13 @@ impl World {
         sqs.send_message().queue_url(url).message_body(message).send().await.unwrap();
     }
 
+    /// Puts the dead letters back, as `aws sqs start-message-move-task` does (docs/operations.md).
+    pub async fn redrive(&self) {
+        let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
+        let arn = "arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryDeadLetters";
+        sqs.start_message_move_task().source_arn(arn).send().await.unwrap();
+    }
+
     async fn messages(&self, queue: &str) -> Vec<String> {
         let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
         let url = queue_url(&sqs, queue).await;
@@ -211,8 +240,9 @@ impl World {
         }
     }
 
-    /// Lets queues call functions, until [`Triggers::stop`].
+    /// Lets queues and schedules call functions, until [`Triggers::stop`]. From now on the clocks go with tokio's time.
     pub fn run_triggers(&self) -> Triggers {
+        self.flows_since.get_or_init(Instant::now);
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let (template, aws, clock) = (self.template.clone(), self.aws.clone(), Arc::clone(&self.surroundings.clock));
         let lambda = Arc::clone(&self.lambda.lock().unwrap());
@@ -296,8 +326,13 @@ impl World {
     }
 
     pub async fn post(&self, tenant: &Tenant, path: &str) -> Answer {
+        self.post_json(tenant, path, "").await
+    }
+
+    pub async fn post_json(&self, tenant: &Tenant, path: &str, body: &str) -> Answer {
         let authorization = format!("Bearer {}", tenant.key());
-        self.request(Method::POST, path, &[("authorization", &authorization)], "").await
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        self.request(Method::POST, path, &headers, body.to_owned()).await
     }
 
     pub async fn phone(&self, tenant: &Tenant, number: &str) -> Value {
@@ -321,6 +356,11 @@ impl Triggers {
         self.stop.send_replace(true);
         self.task.await.unwrap();
     }
+}
+
+/// What the clocks show: what was set, and the time that has passed since it flows.
+fn flowing(set: &Mutex<Timestamp>, since: &OnceLock<Instant>) -> Timestamp {
+    *set.lock().unwrap() + since.get().map(Instant::elapsed).unwrap_or_default()
 }
 
 async fn queue_url(sqs: &aws_sdk_sqs::Client, name: &str) -> String {

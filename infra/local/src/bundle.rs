@@ -14,7 +14,8 @@ use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::hub::{Hub, Random, Settings, SettingsError};
-use shared::{api, authorize, provision, retry, webhook};
+use shared::metrics::Emit;
+use shared::{api, authorize, provision, release, retry, webhook};
 
 use crate::Clock;
 use crate::aws::Aws;
@@ -27,6 +28,8 @@ pub struct Surroundings {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
+    /// Takes the metrics' lines.
+    pub emit: Emit,
     /// Where the gateway is reached.
     pub public_url: String,
     /// `cargo local`: changes of configuration apply at once and loopback is exempt from limits by address (contract §7,
@@ -47,7 +50,8 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
         })?;
         let clock = Arc::clone(&surroundings.clock);
         let now = Arc::new(move || timestamp(clock()));
-        Ok(Arc::new(Hub::new(settings, &sdk, now, Arc::clone(&surroundings.random))))
+        let (random, emit) = (Arc::clone(&surroundings.random), Arc::clone(&surroundings.emit));
+        Ok(Arc::new(Hub::new(settings, &sdk, now, random, emit)))
     };
     let mut functions = Functions::default();
     let webhooks = [
@@ -70,6 +74,7 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
     }
     let (api_hub, authorizer_hub) = (hub("management-api")?, hub("authorize-api-key")?);
     let (provision_hub, retries_hub) = (hub("provision-tenant")?, hub("process-retries")?);
+    let release_hub = hub("release-waiting")?;
     Ok(functions
         .with(
             "management-api",
@@ -97,6 +102,13 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
             direct(move |event| {
                 let hub = Arc::clone(&retries_hub);
                 async move { retry::handle(&hub, event).await.map_err(Diagnostic::from) }
+            }),
+        )
+        .with(
+            "release-waiting",
+            direct(move |event| {
+                let hub = Arc::clone(&release_hub);
+                async move { release::handle(&hub, event).await.map_err(Diagnostic::from) }
             }),
         ))
 }

@@ -43,7 +43,8 @@ async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let time = Arc::clone(&clock);
     let server = Server::start(options, clock, seed, |aws, template, url| {
         let random = Arc::new(shared::hub::system_random);
-        let surroundings = Surroundings { clock: time, random, public_url: url.to_owned(), interactive: true };
+        let emit = Arc::new(|line: &str| tracing::debug!("{line}"));
+        let surroundings = Surroundings { clock: time, random, emit, public_url: url.to_owned(), interactive: true };
         Ok(functions(aws, template, &surroundings)?)
     })
     .await?;

@@ -2,6 +2,7 @@
 //! replays of what was kept.
 
 mod cursor;
+mod failures;
 mod views;
 
 use std::{collections::BTreeMap, convert::Infallible};
@@ -14,21 +15,16 @@ use serde_json::{Value, json};
 use crate::{
     hub::{Hub, Settings},
     ids::{SystemId, TenantId},
-    inbound::{Reason, Waiting},
     integration::{FieldError, Tenant, success_outcomes},
     json as bounded_json,
     keys::Scope,
     mapping,
     phone::{E164, Region},
     problem::{Problem, json_response},
-    process::{
-        KeptEvent, Kind, Status, failure_key, failure_list, inbound_key, inbound_list, interactions_list, phone_key,
-        record_id, record_of,
-    },
+    process::{KeptEvent, Kind, Status, inbound_key, inbound_list, interactions_list, phone_key, record_id, record_of},
     registry::tenant_key,
-    store::{Item, Key, StoreError},
+    store::{Item, Key, Span, StoreError},
     tenant::TenantContext,
-    time::millis_text,
 };
 
 /// Records on a page: at most, and where the caller doesn't say.
@@ -107,14 +103,12 @@ async fn route(
         scopes.split(' ').any(|given| given == scope.as_str()).then_some(()).ok_or_else(problem)
     };
     let call = Call { hub, context, request };
-    if let (&Method::POST, ["inbound-events", id, "replay"] | ["failures", id, "retry"]) =
-        (request.method(), segments.as_slice())
-    {
-        allowed(Scope::Write)?;
-        let is_failure = segments.first() == Some(&"failures");
-        return call.replay(id, is_failure).await.map(|body| (StatusCode::ACCEPTED, body));
-    }
-    allowed(Scope::Read)?;
+    let replays = request.method() == Method::POST
+        && matches!(
+            segments.as_slice(),
+            ["inbound-events", _, "replay"] | ["failures", _, "retry"] | ["failures", "retry"]
+        );
+    allowed(if replays { Scope::Write } else { Scope::Read })?;
     let body = match (request.method(), segments.as_slice()) {
         (&Method::GET, ["phone-numbers", number]) => call.phone_number(number).await,
         (&Method::GET, ["phone-numbers", number, "interactions"]) => call.interactions(number).await,
@@ -126,6 +120,9 @@ async fn route(
         (&Method::GET, ["inbound-events", id]) => call.inbound_event(id).await,
         (&Method::GET, ["failures"]) => call.failures().await,
         (&Method::GET, ["failures", id]) => call.failure(id).await,
+        (&Method::POST, ["failures", "retry"]) => call.retry_failures().await,
+        (&Method::POST, ["failures", id, "retry"]) => call.retry_failure(id).await,
+        (&Method::POST, ["inbound-events", id, "replay"]) => call.replay_event(id).await,
         (&Method::POST, ["mappings", "preview"]) => preview(request.body()),
         (
             _,
@@ -150,7 +147,7 @@ async fn route(
             "there is nothing at this address; see the README for the routes",
         )),
     };
-    body.map(|body| (StatusCode::OK, body))
+    body.map(|body| (if replays { StatusCode::ACCEPTED } else { StatusCode::OK }, body))
 }
 
 /// Percent-decodes one segment of a path. In a path `+` is a plus sign.
@@ -210,7 +207,7 @@ impl Call<'_> {
     async fn interactions(&self, number: &str) -> Result<Value, Problem> {
         self.only(&["limit", "cursor"])?;
         let list = interactions_list(self.tenant(), &e164(number)?);
-        self.page(&list, "", &[], |item| views::record(Kind::Interaction, item)).await
+        self.page(&list, Span::default(), &[], |item| views::record(Kind::Interaction, item)).await
     }
 
     async fn record(&self, kind: Kind, id: &str) -> Result<Value, Problem> {
@@ -234,7 +231,7 @@ impl Call<'_> {
     }
 
     async fn inbound_events(&self) -> Result<Value, Problem> {
-        self.only(&["system_id", "status", "since", "limit", "cursor"])?;
+        self.only(&["system_id", "status", "since", "until", "limit", "cursor"])?;
         let (system, status) = (self.query("system_id"), self.query("status"));
         if status.as_deref().is_some_and(|status| Status::parse(status).is_none()) {
             return Err(invalid("status", "must be processed, duplicate, queued, failed or ignored"));
@@ -244,7 +241,7 @@ impl Call<'_> {
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
             .collect();
         let view = |item: &Item| KeptEvent::from_item(item).map(|event| views::inbound_event(&event));
-        self.page(&inbound_list(self.tenant()), &self.since()?, &filters, view).await
+        self.page(&inbound_list(self.tenant()), self.span()?, &filters, view).await
     }
 
     async fn inbound_event(&self, id: &str) -> Result<Value, Problem> {
@@ -253,52 +250,27 @@ impl Call<'_> {
         Ok(views::inbound_event(&event))
     }
 
-    /// Sends a kept event through again, by way of the retry queue.
-    async fn replay(&self, id: &str, is_failure: bool) -> Result<Value, Problem> {
-        let what = if is_failure { "failure" } else { "inbound event" };
-        let mut inbound_id = id.to_owned();
-        if is_failure {
-            let failure = self.hub.store.get(&failure_key(self.tenant(), id)).await?.ok_or_else(|| not_found(what))?;
-            failure.get_text("inb").unwrap_or_default().clone_into(&mut inbound_id);
-        }
-        let item = self.hub.store.get(&inbound_key(self.tenant(), &inbound_id)).await?;
-        let kept = item.as_ref().and_then(KeptEvent::from_item).ok_or_else(|| not_found(what))?;
-        let event = kept.replay(self.tenant()).ok_or_else(|| not_found(what))?;
-        let waiting = Waiting { event, attempt: 0, reason: Reason::Replay };
-        self.hub.store.enqueue(waiting.to_message(), 0).await?;
-        Ok(json!({"id": id, "status": Status::Queued, "event_id": kept.event_id}))
-    }
-
-    async fn failures(&self) -> Result<Value, Problem> {
-        self.only(&["system_id", "since", "limit", "cursor"])?;
-        let system = self.query("system_id");
-        let filters: Vec<(&str, &str)> = system.iter().map(|system| ("sys", system.as_str())).collect();
-        self.page(&failure_list(self.tenant()), &self.since()?, &filters, views::failure).await
-    }
-
-    async fn failure(&self, id: &str) -> Result<Value, Problem> {
-        let item = self.hub.store.get(&failure_key(self.tenant(), id)).await?;
-        item.as_ref().and_then(views::failure).ok_or_else(|| not_found("failure"))
-    }
-
-    /// The parameter `since` as the beginning of a sort key; empty without one.
-    fn since(&self) -> Result<String, Problem> {
-        let Some(text) = self.query("since") else { return Ok(String::new()) };
-        let since: Result<Timestamp, _> = text.parse();
-        since.map(millis_text).map_err(|_| invalid("since", "must be a time such as 2026-01-31T12:00:00Z"))
+    /// The parameters `since` and `until`.
+    fn span(&self) -> Result<Span, Problem> {
+        let time = |name: &str| match self.query(name).map(|text| text.parse::<Timestamp>()) {
+            None => Ok(None),
+            Some(Ok(time)) => Ok(Some(time)),
+            Some(Err(_)) => Err(invalid(name, "must be a time such as 2026-01-31T12:00:00Z")),
+        };
+        Ok(Span { since: time("since")?, until: time("until")? })
     }
 
     async fn page(
         &self,
         list: &str,
-        since: &str,
+        span: Span,
         filters: &[(&str, &str)],
         view: impl Fn(&Item) -> Option<Value>,
     ) -> Result<Value, Problem> {
         let after = self.after()?;
         let forged = after.is_some();
         let page =
-            self.hub.store.list(list, since, filters, after, self.limit()?).await.map_err(|error| match error {
+            self.hub.store.list(list, &span, filters, after, self.limit()?).await.map_err(|error| match error {
                 // A cursor of another list: DynamoDB refuses a start outside of the partition.
                 StoreError::Rejected { .. } if forged => invalid("cursor", "is not a cursor of this list"),
                 error => error.into(),

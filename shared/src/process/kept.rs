@@ -1,7 +1,5 @@
 //! The inbound event as it is kept: audit record, marker that tells a repeat, and source of a replay.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -85,11 +83,8 @@ pub(super) fn item(hub: &Hub, event: &InboundEvent, note: &Note<'_>) -> Item {
         |value: Value| if value.as_object().is_some_and(Map::is_empty) { String::new() } else { value.to_string() };
     let warnings: Vec<&String> = event.warnings.iter().chain(note.warnings).collect();
     let warnings = if warnings.is_empty() { String::new() } else { serde_json::json!(warnings).to_string() };
-    let headers: Map<String, Value> = event.headers.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
     let item = Item::new(&inbound_key(&event.tenant_id, note.id))
         .listed(&inbound_list(&event.tenant_id), event.received_at)
-        .text("sys", event.system_id.as_str())
-        .text("eid", note.identity)
         .text("ty", note.event_type)
         .text("st", note.status.as_str())
         .text("data", json(Value::Object(note.data.clone())))
@@ -97,17 +92,56 @@ pub(super) fn item(hub: &Hub, event: &InboundEvent, note: &Note<'_>) -> Item {
         .text("code", note.code)
         .text("fail", note.failure_id)
         .text("warn", warnings)
-        .text("hdr", json(Value::Object(headers)))
-        .text("sid", event.signed_id.as_deref().unwrap_or_default())
         .number("ms", now.as_millisecond() - event.received_at.as_millisecond())
         .number("ttl", now.as_second().saturating_add_unsigned(hub.settings.inbound_retention.as_secs()));
-    with_body(item, event)
+    with_event(item, event, note.identity)
 }
 
-/// An item that keeps the event's body.
-pub(super) fn with_body(item: Item, event: &InboundEvent) -> Item {
-    let item = item.bytes("body", codec::pack(event.body.as_bytes()));
+/// An item that keeps what it takes to send the event through again.
+pub(super) fn with_event(item: Item, event: &InboundEvent, identity: &str) -> Item {
+    let headers = if event.headers.is_empty() { String::new() } else { serde_json::json!(event.headers).to_string() };
+    let item = item
+        .text("sys", event.system_id.as_str())
+        .text("eid", identity)
+        .text("hdr", headers)
+        .text("sid", event.signed_id.as_deref().unwrap_or_default())
+        .bytes("body", codec::pack(event.body.as_bytes()));
     if event.form { item.number("form", 1) } else { item }
+}
+
+/// Reverses [`with_event`], for sending it through again. `None` where the item is no longer readable.
+fn event_of(item: &Item, tenant: &TenantId, received_at: Timestamp) -> Option<InboundEvent> {
+    let (body, form) = body_of(item)?;
+    Some(InboundEvent {
+        tenant_id: tenant.clone(),
+        system_id: SystemId::parse(item.get_text("sys")?).ok()?,
+        received_at,
+        body,
+        form,
+        signed_id: item.get_text("sid").map(str::to_owned),
+        headers: serde_json::from_str(item.get_text("hdr").unwrap_or("{}")).unwrap_or_default(),
+        warnings: Vec::new(),
+        replay: None,
+    })
+}
+
+/// The event that a failure holds, to be sent through again with today's mapping; `None` where the item isn't a failure or
+/// is no longer readable.
+#[must_use]
+pub fn replay_of_failure(failure: &Item, tenant: &TenantId) -> Option<InboundEvent> {
+    let event = event_of(failure, tenant, failure.get_text("first")?.parse().ok()?)?;
+    let attempts = failure.get_number("attempts").and_then(|n| n.try_into().ok()).unwrap_or_default();
+    let (event_id, failure_id) = (failure.get_text("eid")?.to_owned(), failure.get_text("sk").map(str::to_owned));
+    Some(InboundEvent { replay: Some(Replay { event_id, failure_id, attempts }), ..event })
+}
+
+/// A kept inbound event, to be sent through again with today's mapping; `None` where the item isn't one or is no longer
+/// readable. One that failed is sent through by [`replay_of_failure`].
+#[must_use]
+pub fn replay_of_event(item: &Item, tenant: &TenantId) -> Option<InboundEvent> {
+    let kept = KeptEvent::from_item(item)?;
+    let event = event_of(item, tenant, kept.received_at)?;
+    Some(InboundEvent { replay: Some(Replay { event_id: kept.event_id, failure_id: None, attempts: 0 }), ..event })
 }
 
 /// The body that an item keeps, and whether it is a form.
@@ -149,10 +183,6 @@ pub struct KeptEvent {
     pub warnings: Vec<String>,
     /// Milliseconds from receipt to verdict.
     pub processing_ms: i64,
-    /// Headers kept with it.
-    pub headers: BTreeMap<String, String>,
-    /// The id that the scheme signed.
-    pub signed_id: Option<String>,
     /// The body, unpacked.
     pub body: Option<String>,
     form: bool,
@@ -179,26 +209,8 @@ impl KeptEvent {
             failure_id: text("fail"),
             warnings: serde_json::from_str(json("warn")).unwrap_or_default(),
             processing_ms: item.get_number("ms").unwrap_or_default(),
-            headers: serde_json::from_str(json("hdr")).unwrap_or_default(),
-            signed_id: text("sid"),
             body,
             form: form.unwrap_or_default(),
-        })
-    }
-
-    /// The event to send through again, with today's mapping; `None` where its body is no longer readable.
-    #[must_use]
-    pub fn replay(&self, tenant: &TenantId) -> Option<InboundEvent> {
-        Some(InboundEvent {
-            tenant_id: tenant.clone(),
-            system_id: SystemId::parse(&self.system_id).ok()?,
-            received_at: self.received_at,
-            body: self.body.clone()?,
-            form: self.form,
-            signed_id: self.signed_id.clone(),
-            headers: self.headers.clone(),
-            warnings: Vec::new(),
-            replay: Some(Replay { event_id: self.event_id.clone(), failure_id: self.failure_id.clone() }),
         })
     }
 

@@ -16,7 +16,7 @@ use self::{
     plan::{Effect, Known, Obstacle, Plan, stored},
 };
 pub use self::{
-    kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of},
+    kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of, replay_of_event, replay_of_failure},
     plan::{Kind, interactions_list, phone_key, record_id, record_of},
     verdict::{Failure, Verdict, failure_key, failure_list},
 };
@@ -84,11 +84,36 @@ pub async fn queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &
     work.verdict(Status::Queued, Map::new(), None)
 }
 
-/// Keeps an event that can't be tried any more, with a failure that holds its payload.
+/// Keeps an event that is out of tries (`attempts` so far) after `error`, as a failure that holds its payload.
 ///
 /// # Errors
 /// [`StoreError`] where AWS fails: it isn't kept then.
 pub async fn give_up(
+    hub: &Hub,
+    context: &TenantContext,
+    target: Option<&Target>,
+    (event, attempts): (&InboundEvent, u32),
+    error: &StoreError,
+) -> Result<Verdict, StoreError> {
+    let error = format!("AWS was failing at every try, at last: {error}; replay the event once it has recovered");
+    keep(hub, context, target, (event, attempts), ("retries_exhausted", &error)).await
+}
+
+/// Keeps an event whose system is gone, as a failure that holds its payload.
+///
+/// # Errors
+/// As [`give_up`].
+pub async fn orphan(
+    hub: &Hub,
+    context: &TenantContext,
+    event: &InboundEvent,
+    attempts: u32,
+) -> Result<Verdict, StoreError> {
+    let error = "the system was removed or switched off while the event waited; register it again and replay the event";
+    keep(hub, context, None, (event, attempts), ("system_gone", error)).await
+}
+
+async fn keep(
     hub: &Hub,
     context: &TenantContext,
     target: Option<&Target>,
@@ -173,11 +198,12 @@ impl<'a> Work<'a> {
                         known.record = self.hub.store.get(&effect.record_key()).await?.as_ref().and_then(stored);
                     }
                 }
-                Err(StoreError::Rejected { reason, .. }) => {
-                    let error = format!("the event's effect can't be stored: {reason}");
-                    return self.fail("not_storable", &error, warnings).await;
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(error) => {
+                    let code = if matches!(error, StoreError::Denied { .. }) { "aws_denied" } else { "not_storable" };
+                    let error = format!("the event's effect can't be stored: {error}");
+                    return self.fail(code, &error, warnings).await;
                 }
-                Err(error) => return Err(error),
             }
         }
         Err(StoreError::Unavailable {
@@ -248,7 +274,10 @@ impl<'a> Work<'a> {
         let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
         for round in 0..ROUNDS_MAX {
             match self.hub.store.commit(vec![marker.clone(), record.clone()]).await? {
-                Commit::Done => return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure)))),
+                Commit::Done => {
+                    self.hub.metrics.failure(self.event, &failure);
+                    return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure))));
+                }
                 Commit::Conflict => self.wait(round).await,
                 Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
                     Some(seen) => return Ok(Err(seen)),
@@ -262,18 +291,18 @@ impl<'a> Work<'a> {
     fn failure_item(&self, failure: &Failure) -> Item {
         let event = self.event;
         let (received, now) = (millis_text(event.received_at), self.hub.now());
+        let before = event.replay.as_ref().map_or(0, |replay| replay.attempts);
         let item = Item::new(&failure_key(&event.tenant_id, &failure.id))
             .listed(&failure_list(&event.tenant_id), now)
             .text("op", "process_inbound_event")
-            .text("sys", event.system_id.as_str())
             .text("inb", self.inbound_id.as_str())
             .text("code", failure.code.as_str())
             .text("err", failure.error.as_str())
             .text("first", received)
             .text("last", millis_text(now))
-            .number("attempts", self.attempts.into())
+            .number("attempts", self.attempts.saturating_add(before).into())
             .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()));
-        kept::with_body(item, event)
+        kept::with_event(item, event, &self.identity)
     }
 
     fn marker(&self, item: Item) -> Write {

@@ -5,7 +5,7 @@
 
 pub mod body;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use jiff::Timestamp;
@@ -15,15 +15,17 @@ use self::body::{Event, Events};
 use crate::{
     hub::Hub,
     ids::{SystemId, TenantId},
-    inbound::{InboundEvent, KEPT_HEADERS, Reason, Waiting},
+    inbound::{InboundEvent, KEPT_HEADERS},
     integration::WhenExceeded,
     limits::{
         Admission, inbound,
         source::{Caller, UNKNOWN},
     },
+    operation::{Reason, Waiting},
     problem::Problem,
-    process::{Verdict, process, queued},
+    process::{Verdict, give_up, process, queued},
     registry::Target,
+    retry::KEEP_AGAIN,
     schedule,
     signature::{SignatureError, SignedRequest, Verified},
     tenant::TenantContext,
@@ -283,19 +285,23 @@ async fn handle(
     taken: &Taken,
     over: Option<i64>,
 ) -> Result<Verdict, Refused> {
-    let (reason, delay_seconds) = match over {
-        Some(seconds) => (Reason::RateLimited, seconds),
+    let (reason, delay) = match over {
+        Some(seconds) => (Reason::RateLimited, Duration::from_secs(seconds.unsigned_abs())),
         None => match process(hub, context, target, &taken.event, &taken.payload).await {
             Ok(verdict) => return Ok(verdict),
             Err(error) => {
-                tracing::warn!(tenant = %target.tenant_id, system = %target.integration.system_id, %error, "an event goes to the retry queue");
-                let first = schedule::delay(&target.integration.retry, 0, None, (hub.random)()).unwrap_or_default();
-                (Reason::Unavailable, i64::try_from(first.as_secs()).unwrap_or(i64::MAX))
+                tracing::warn!(tenant = %target.tenant_id, system = %target.integration.system_id, %error, "an event can't be applied now");
+                let first = schedule::delay(&target.integration.retry, 0, None, (hub.random)());
+                if first.is_none()
+                    && let Ok(verdict) = give_up(hub, context, Some(target), (&taken.event, 1), &error).await
+                {
+                    return Ok(verdict);
+                }
+                (Reason::Unavailable, first.unwrap_or(KEEP_AGAIN))
             }
         },
     };
-    let waiting = Waiting { event: taken.event.clone(), attempt: 0, reason };
-    match hub.store.enqueue(waiting.to_message(), delay_seconds).await {
+    match hub.defer(Waiting { event: taken.event.clone(), attempt: 0, reason, due: hub.now() }, delay).await {
         // While the table is down, a note would only cost time.
         Ok(()) => Ok(queued(hub, target, &taken.event, &taken.payload, over.is_some()).await),
         Err(error) => Err(Refused::Unavailable(error.to_string())),

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update},
 };
 
-use super::{Item, Key, Store, StoreError, classify, read::classify_build};
+use super::{Item, Key, Store, StoreError, classify};
 
 /// Values in a condition, by placeholder.
 pub type Values = Vec<(&'static str, AttributeValue)>;
@@ -149,7 +149,7 @@ impl Store {
                 update.build().map(|update| TransactWriteItem::builder().update(update).build())
             }
         };
-        built.map_err(|e| classify_build("TransactWriteItems", &e))
+        built.map_err(|e| StoreError::unbuildable("TransactWriteItems", &e))
     }
 }
 

@@ -44,6 +44,12 @@ impl Item {
         Self(key.attributes())
     }
 
+    /// Its key; `None` where it has none of ours.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        Some(Key { pk: self.get_text("pk")?.to_owned(), sk: self.get_text("sk")?.to_owned() })
+    }
+
     /// With a text; empty texts are left out.
     #[must_use]
     pub fn text(mut self, name: &str, value: impl Into<String>) -> Self {

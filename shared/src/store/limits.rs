@@ -106,8 +106,7 @@ impl Store {
     /// The first call of a window: starts it with a count of one, unless another copy did.
     async fn roll(&self, key: &Key, known: Option<Window>, to: Window) -> Result<bool, StoreError> {
         let update = "SET m = :m, mc = :mc, d = :d, dc = :dc, #ttl = :ttl";
-        // Two days past the window, nobody needs the counter.
-        let ttl = (to.day + 3) * 86_400;
+        let ttl = ((to.day + 1) * 86_400).saturating_add_unsigned(self.counter_retention.as_secs());
         let mut values =
             vec![(":m", to.minute), (":mc", to.in_minute + 1), (":d", to.day), (":dc", to.in_day + 1), (":ttl", ttl)];
         let condition = match known {

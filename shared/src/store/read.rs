@@ -1,16 +1,43 @@
 //! Reading: one item, a few items, a page of a list.
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, builders::KeysAndAttributesBuilder};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{BY_TIME, Item, Key, Store, StoreError, classify};
+use crate::time::millis_text;
 
 /// One page of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// The items, newest first.
+    /// The items, in the order of the list.
     pub items: Vec<Item>,
     /// Where the next page begins: the sort key on the index of the last item looked at.
     pub next: Option<(String, Key)>,
+}
+
+/// A span of time, its ends included; open where they are `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// Its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+type Attributes = HashMap<String, AttributeValue>;
+
+impl Page {
+    /// Out of a query on an index that sorts by `sort`.
+    pub(super) fn of(items: Option<Vec<Attributes>>, last: Option<Attributes>, sort: &str) -> Self {
+        let next = last.map(Item).and_then(|last| Some((last.get_text(sort)?.to_owned(), last.key()?)));
+        Self { items: items.unwrap_or_default().into_iter().map(Item).collect(), next }
+    }
 }
 
 impl Store {
@@ -24,36 +51,61 @@ impl Store {
         Ok(answer.item.map(Item))
     }
 
-    /// Several items in one call, each `None` where there is none. At most 100 keys, all different.
+    /// Several items in one call, each `None` where there is none. All keys must differ.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails or is too busy to answer for all keys.
     pub async fn get_all<const N: usize>(&self, keys: [&Key; N]) -> Result<[Option<Item>; N], StoreError> {
         let wanted = keys.iter().fold(KeysAndAttributes::builder(), |b, key| b.keys(key.attributes()));
-        let wanted = wanted.build().map_err(|e| classify_build("BatchGetItem", &e))?;
-        let request = self.dynamodb.batch_get_item().request_items(&self.table, wanted);
-        let answer = request.send().await.map_err(|e| classify("BatchGetItem", e))?;
-        if answer.unprocessed_keys.is_some_and(|keys| !keys.is_empty()) {
-            return Err(StoreError::Unavailable { operation: "BatchGetItem", reason: "throttled".into() });
+        let (mut found, left) = self.batch(wanted).await?;
+        if left.is_some() {
+            return Err(throttled());
         }
-        let found = answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
-        let mut found: Vec<Item> = found.into_iter().map(Item).collect();
-        Ok(keys.map(|key| {
-            let at =
-                found.iter().position(|i| i.get_text("pk") == Some(&key.pk) && i.get_text("sk") == Some(&key.sk))?;
-            Some(found.swap_remove(at))
-        }))
+        Ok(keys.map(|key| take(&mut found, key)))
     }
 
-    /// A page of the list `g1pk` on the index by time, newest first: at most `limit` items, after `after`, not older than
-    /// `since` (a beginning of a sort key), only those with the given texts.
+    /// At most 100 items, read consistently, each `None` where there is none; in several calls where they are large. All
+    /// keys must differ.
+    ///
+    /// # Errors
+    /// As [`Store::get_all`].
+    pub async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, StoreError> {
+        let builder = KeysAndAttributes::builder().consistent_read(true);
+        let mut wanted = Some(keys.iter().fold(builder, |b, key| b.keys(key.attributes())));
+        let mut found = Vec::with_capacity(keys.len());
+        while let Some(keys) = wanted.take().filter(|_| !keys.is_empty()) {
+            let (items, left) = self.batch(keys).await?;
+            if items.is_empty() && left.is_some() {
+                return Err(throttled());
+            }
+            found.extend(items);
+            wanted = left.map(|left| KeysAndAttributes::builder().consistent_read(true).set_keys(Some(left.keys)));
+        }
+        Ok(keys.iter().map(|key| take(&mut found, key)).collect())
+    }
+
+    /// One `BatchGetItem`: what was found, and what DynamoDB left out.
+    async fn batch(
+        &self,
+        wanted: KeysAndAttributesBuilder,
+    ) -> Result<(Vec<Item>, Option<KeysAndAttributes>), StoreError> {
+        let wanted = wanted.build().map_err(|e| StoreError::unbuildable("BatchGetItem", &e))?;
+        let request = self.dynamodb.batch_get_item().request_items(&self.table, wanted);
+        let answer = request.send().await.map_err(|e| classify("BatchGetItem", e))?;
+        let found = answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
+        let left = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
+        Ok((found.into_iter().map(Item).collect(), left))
+    }
+
+    /// A page of the list `g1pk` on the index by time, newest first: at most `limit` items, after `after`, within `span`,
+    /// only those with the given texts.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn list(
         &self,
         g1pk: &str,
-        since: &str,
+        span: &Span,
         filters: &[(&str, &str)],
         after: Option<(String, Key)>,
         limit: i32,
@@ -61,12 +113,12 @@ impl Store {
         let text = |t: &str| AttributeValue::S(t.to_owned());
         let mut request = self.dynamodb.query().table_name(&self.table).index_name(BY_TIME).limit(limit);
         request = request.scan_index_forward(false).expression_attribute_values(":pk", text(g1pk));
-        request = if since.is_empty() {
-            request.key_condition_expression("g1pk = :pk")
-        } else {
-            let range = request.key_condition_expression("g1pk = :pk AND g1sk >= :since");
-            range.expression_attribute_values(":since", text(since))
-        };
+        // `~` is greater than everything that follows a time in a sort key.
+        let until = span.until.map_or_else(|| "~".to_owned(), |until| format!("{}~", millis_text(until)));
+        request = request
+            .key_condition_expression("g1pk = :pk AND g1sk BETWEEN :since AND :until")
+            .expression_attribute_values(":since", text(&span.since.map_or_else(|| "0".into(), millis_text)))
+            .expression_attribute_values(":until", text(&until));
         let mut conditions = Vec::new();
         for (i, (name, value)) in filters.iter().enumerate() {
             conditions.push(format!("#f{i} = :f{i}"));
@@ -83,16 +135,16 @@ impl Store {
             request = request.set_exclusive_start_key(Some(start));
         }
         let answer = request.send().await.map_err(|e| classify("Query", e))?;
-        let last = answer.last_evaluated_key.map(Item);
-        let next = last.and_then(|last| {
-            let key = Key { pk: last.get_text("pk")?.to_owned(), sk: last.get_text("sk")?.to_owned() };
-            Some((last.get_text("g1sk")?.to_owned(), key))
-        });
-        Ok(Page { items: answer.items.unwrap_or_default().into_iter().map(Item).collect(), next })
+        Ok(Page::of(answer.items, answer.last_evaluated_key, "g1sk"))
     }
 }
 
-/// A request that can't even be built is refused for its content.
-pub(super) fn classify_build(operation: &'static str, error: &impl std::error::Error) -> StoreError {
-    StoreError::Rejected { operation, reason: error.to_string() }
+/// Takes the item with this key out of `found`.
+fn take(found: &mut Vec<Item>, key: &Key) -> Option<Item> {
+    let at = found.iter().position(|item| item.key().as_ref() == Some(key))?;
+    Some(found.swap_remove(at))
+}
+
+fn throttled() -> StoreError {
+    StoreError::Unavailable { operation: "BatchGetItem", reason: "throttled".into() }
 }

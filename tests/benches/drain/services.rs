@@ -24,7 +24,8 @@ use local::{
 use serde_json::{Value, json};
 use shared::{
     hub::{Hub, Random, Settings},
-    inbound::{Reason, Waiting},
+    metrics::Emit,
+    operation::{Operation, Reason, Waiting},
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
@@ -84,7 +85,7 @@ impl Load {
         body["call"]["destination_number"] = json!(format!("+1415{:07}", 2_000_000 + n % self.numbers));
         let event = json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": NOW, "body": body.to_string()});
         let event = serde_json::from_value(event).unwrap();
-        Waiting { event, attempt: 0, reason: Reason::Unavailable }.to_message()
+        Operation::Inbound(Waiting { event, attempt: 0, reason: Reason::Unavailable, due: now() }).to_message()
     }
 }
 
@@ -120,7 +121,7 @@ impl Services {
 
     /// A new copy of the function.
     pub fn hub(&self) -> Hub {
-        Hub::new(self.settings.clone(), &self.sdk, Arc::new(now), random())
+        Hub::new(self.settings.clone(), &self.sdk, Arc::new(now), random(), emit())
     }
 }
 
@@ -139,7 +140,7 @@ async fn make_tenant(aws: &Aws, template: &Template) {
     let clock: local::Clock = Arc::new(|| UNIX_EPOCH + Duration::from_millis(now().as_millisecond().cast_unsigned()));
     let url = "https://hub.example".to_owned();
     let surroundings =
-        Surroundings { clock: Arc::clone(&clock), random: random(), public_url: url, interactive: false };
+        Surroundings { clock: Arc::clone(&clock), random: random(), emit: emit(), public_url: url, interactive: false };
     let functions = functions(aws, template, &surroundings).unwrap();
     let tenant = json!({"tenant_id": TENANT, "name": "Demo", "default_region": "US", "integrations": [{"system_id": "sarah_ai"}]});
     Lambda::new(template, functions, clock, 1).unwrap().invoke("provision-tenant", tenant).await.unwrap();
@@ -159,6 +160,11 @@ async fn fill(aws: &Aws, queue_url: &str, messages: Vec<String>) {
 
 fn now() -> Timestamp {
     NOW.parse().unwrap()
+}
+
+/// Metrics go nowhere.
+fn emit() -> Emit {
+    Arc::new(|_: &str| {})
 }
 
 /// Distinct numbers, the same in every run.

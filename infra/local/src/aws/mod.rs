@@ -5,6 +5,7 @@
 
 mod dynamodb;
 mod journal;
+mod move_task;
 mod outage;
 mod provision;
 mod queue_log;

@@ -16,8 +16,8 @@ use rustack_sqs_http::response::error_to_response;
 use rustack_sqs_http::router::resolve_operation;
 use serde_json::Value;
 
-use super::OpenError;
 use super::queue_log::{Entry, Message, QueueLog};
+use super::{OpenError, move_task};
 use crate::Clock;
 
 /// The longest delay of a message, which the embedded engine doesn't enforce
@@ -75,6 +75,9 @@ impl Engine {
         if delays(&request).any(|delay| delay > DELAY_SECONDS_MAX) {
             let message = "Value for parameter DelaySeconds is invalid. Reason: Must be >= 0 and <= 900.";
             return super::error(StatusCode::BAD_REQUEST, "com.amazonaws.sqs#InvalidParameterValue", message);
+        }
+        if operation == "StartMessageMoveTask" {
+            return Box::pin(move_task::run(self, &request)).await;
         }
         let response = self.execute(operation, body).await;
         if response.status().is_success()

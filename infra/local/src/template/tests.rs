@@ -26,6 +26,7 @@ fn the_bundled_template_is_read() {
     assert_eq!(
         environment,
         [
+            ("COUNTER_RETENTION_DAYS", "2"),
             ("FAILURE_RETENTION_DAYS", "90"),
             ("INBOUND_RETENTION_DAYS", "30"),
             ("MAX_BODY_BYTES", "262144"),

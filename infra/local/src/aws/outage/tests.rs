@@ -1,7 +1,7 @@
 //! Tests of an outage, through the ports of everything together.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::bundle::{Surroundings, functions};
 use crate::options::Options;
-use crate::testing::clock_at;
-use crate::{Server, demo};
+use crate::{Clock, Server, demo};
 
-/// The year 2100, because the embedded DynamoDB deletes what has expired by the machine's own clock.
-const SECONDS: u64 = 4_102_444_800;
+/// When it is, since 1970: in the year 2100, because the embedded DynamoDB deletes what has expired by the machine's own
+/// clock.
+const START: Duration = Duration::from_hours(130 * 366 * 24);
 
 /// The bundle, served, with the demo's tenant.
 struct Hub {
@@ -26,13 +26,16 @@ struct Hub {
 impl Hub {
     async fn start() -> Self {
         let options = Options { port: 0, aws_port: 0, data_dir: None, ..Options::default() };
+        let start = tokio::time::Instant::now();
+        let clock: Clock = Arc::new(move || UNIX_EPOCH + START + start.elapsed());
+        let time = Arc::clone(&clock);
         let build = |aws: &Aws, template: &_, url: &str| {
-            let clock = clock_at(SECONDS);
-            let random = Arc::new(|| 4);
-            let surroundings = Surroundings { clock, random, public_url: url.to_owned(), interactive: true };
+            let (random, emit) = (Arc::new(|| 4), Arc::new(|_: &str| {}));
+            let surroundings =
+                Surroundings { clock: time, random, emit, public_url: url.to_owned(), interactive: true };
             Ok(functions(aws, template, &surroundings)?)
         };
-        let server = Server::start(&options, clock_at(SECONDS), 1, build).await.unwrap();
+        let server = Server::start(&options, clock, 1, build).await.unwrap();
         let port = server.aws().endpoint_url().rsplit(':').next().unwrap().parse().unwrap();
         let client = reqwest::Client::new();
         let tenant = json!({"tenant_id": demo::TENANT, "name": "Demo", "default_region": "US",
@@ -46,7 +49,7 @@ impl Hub {
     async fn send(&self, event: &str) -> (u16, Value) {
         let body = json!({"event_id": event, "event_type": "call.ended", "timestamp": "2026-01-15T10:30:00Z",
             "call": {"id": event, "destination_number": "+14155550132", "duration_seconds": 65, "disposition": "SALE"}});
-        let (body, now) = (body.to_string(), Timestamp::from_second(SECONDS.cast_signed()).unwrap());
+        let (body, now) = (body.to_string(), Timestamp::UNIX_EPOCH); // which this scheme doesn't sign
         let url = self.server.url();
         let mut request = self.client.post(format!("{url}/webhooks/{}/sarah_ai", demo::TENANT)).body(body.clone());
         for (name, value) in demo::signed(&demo::compiled("sarah_ai").unwrap(), url, &body, "", now).unwrap() {

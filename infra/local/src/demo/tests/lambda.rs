@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
-use shared::inbound::{Reason, Waiting};
+use shared::operation::{Operation, Reason, Waiting};
 use shared::signature::SignatureConfig;
 
 use super::*;
@@ -93,6 +93,7 @@ async fn events_of_requests() -> BTreeMap<String, Value> {
     for request in webhooks().iter().map(webhook).chain([reading()]) {
         gateway.handle(request, IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
     }
+    lambda.invoke("release-waiting", every_minute()).await.unwrap();
     let seen = seen.lock().unwrap().clone();
     assert!(template.functions.iter().all(|function| seen.contains_key(&function.name)), "{:?}", seen.keys());
     seen
@@ -130,10 +131,18 @@ fn waiting() -> Value {
     let event =
         json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": SIGNED_AT, "body": call.to_string()});
     let event = serde_json::from_value(event).unwrap();
-    let message = Waiting { event, attempt: 0, reason: Reason::Unavailable }.to_message();
+    let due = SIGNED_AT.parse().unwrap();
+    let message = Operation::Inbound(Waiting { event, attempt: 0, reason: Reason::Unavailable, due }).to_message();
     json!({"Records": [{"messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78", "receiptHandle": "handle", "body": message,
         "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs",
         "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryQueue", "awsRegion": "us-east-1"}]})
+}
+
+/// What EventBridge Scheduler sends.
+fn every_minute() -> Value {
+    json!({"version": "0", "id": "b3d0a2f4-9c55-4d1e-8d52-7b1c6a9e0f11", "detail-type": "Scheduled Event",
+        "source": "aws.scheduler", "account": "000000000000", "time": SIGNED_AT, "region": "us-east-1",
+        "resources": ["arn:aws:scheduler:us-east-1:000000000000:schedule/default/EveryMinute"], "detail": "{}"})
 }
 
 /// Adds a system of its own to the demo tenant: the sample help desk, but signing with `custom`.

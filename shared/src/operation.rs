@@ -1,0 +1,257 @@
+//! Operations: pieces of work that can wait and be tried again (contract §1), as messages on the retry queue.
+//!
+//! A message is an envelope in plain JSON, so that an operator sees whose it is and why it waits. What is inside an event is
+//! packed and in base64, because SQS refuses some characters that JSON allows and counts bytes.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    codec::{self, UnpackError},
+    hub::Settings,
+    ids::{SystemId, TenantId},
+    inbound::InboundEvent,
+    store::Span,
+};
+
+/// The version of the messages that this code writes.
+const VERSION: u32 = 1;
+
+/// What a message asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    /// Process an inbound event.
+    Inbound(Waiting),
+    /// Send many failures through again.
+    ReplayFailures(ReplayFailures),
+}
+
+/// An inbound event that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waiting {
+    /// The event.
+    pub event: InboundEvent,
+    /// Retries made so far.
+    pub attempt: u32,
+    /// What it waits for.
+    pub reason: Reason,
+    /// Not before this time.
+    pub due: Timestamp,
+}
+
+/// What an inbound event waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// AWS to recover.
+    Unavailable,
+    /// Its system's next window.
+    RateLimited,
+    /// Nothing: a person sends it through again.
+    Replay,
+}
+
+/// Failures of one tenant that are to be sent through again, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayFailures {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// Only this system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_id: Option<SystemId>,
+    /// Only those that failed last within this span. It must have an end: what fails again is listed anew.
+    pub span: Span,
+    /// Where to go on: the sort keys, on the index and in the table, of the last one that was sent through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<(String, String)>,
+}
+
+/// A time that is further ahead can't be: no policy waits for longer than a day, and clocks are not off by hours.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(48);
+
+impl Operation {
+    /// As a message for the retry queue.
+    #[must_use]
+    pub fn to_message(&self) -> String {
+        let body = match self {
+            Self::Inbound(waiting) => Body::InboundEvent(waiting.into()),
+            Self::ReplayFailures(job) => Body::ReplayFailures(job.clone()),
+        };
+        serde_json::to_string(&Message { v: VERSION, body }).unwrap_or_default()
+    }
+
+    /// Reverses [`Operation::to_message`], at `now`.
+    ///
+    /// # Errors
+    /// [`MessageError`] says what about the message isn't ours.
+    pub fn from_message(text: &str, now: Timestamp) -> Result<Self, MessageError> {
+        #[derive(Deserialize)]
+        struct Envelope {
+            v: u32,
+            kind: String,
+        }
+        let message: Message = serde_json::from_str(text).map_err(|_| match serde_json::from_str(text) {
+            Ok(Envelope { v: VERSION, kind }) if KINDS.contains(&kind.as_str()) => MessageError::NotOurs,
+            Ok(Envelope { .. }) => MessageError::UnknownVersion,
+            Err(_) => MessageError::NotOurs,
+        })?;
+        if message.v != VERSION {
+            return Err(MessageError::UnknownVersion);
+        }
+        let operation = match message.body {
+            Body::InboundEvent(packed) => Self::Inbound(packed.unpack()?),
+            Body::ReplayFailures(job) => Self::ReplayFailures(job),
+        };
+        if operation.latest().is_some_and(|time| time.duration_since(now) > AHEAD_MAX) {
+            return Err(MessageError::AbsurdTime);
+        }
+        Ok(operation)
+    }
+
+    /// The latest time that it names.
+    fn latest(&self) -> Option<Timestamp> {
+        match self {
+            Self::Inbound(waiting) => Some(waiting.due.max(waiting.event.received_at)),
+            Self::ReplayFailures(job) => job.span.until,
+        }
+    }
+}
+
+/// A message on the retry queue.
+#[derive(Serialize, Deserialize)]
+struct Message {
+    v: u32,
+    #[serde(flatten)]
+    body: Body,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Body {
+    InboundEvent(Packed),
+    ReplayFailures(ReplayFailures),
+}
+
+/// The kinds of [`Body`].
+const KINDS: [&str; 2] = ["inbound_event", "replay_failures"];
+
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    tenant_id: TenantId,
+    system_id: SystemId,
+    /// Retries made so far.
+    attempt: u32,
+    /// What it waits for.
+    reason: Reason,
+    due: Timestamp,
+    data: String,
+}
+
+impl From<&Waiting> for Packed {
+    fn from(waiting: &Waiting) -> Self {
+        let event = serde_json::to_vec(&waiting.event).unwrap_or_default();
+        Self {
+            tenant_id: waiting.event.tenant_id.clone(),
+            system_id: waiting.event.system_id.clone(),
+            attempt: waiting.attempt,
+            reason: waiting.reason,
+            due: waiting.due,
+            data: BASE64.encode(codec::pack(&event)),
+        }
+    }
+}
+
+impl Packed {
+    fn unpack(self) -> Result<Waiting, MessageError> {
+        let packed = BASE64.decode(&self.data).map_err(|_| MessageError::NotOurs)?;
+        // The envelope of JSON in JSON at most sextuples a body.
+        let event = codec::unpack(&packed, 6 * Settings::BODY_BYTES_MAX + 64 * 1024)?;
+        let event: InboundEvent = serde_json::from_slice(&event).map_err(|_| MessageError::NotOurs)?;
+        if event.tenant_id != self.tenant_id || event.system_id != self.system_id {
+            return Err(MessageError::NotOurs);
+        }
+        Ok(Waiting { event, attempt: self.attempt, reason: self.reason, due: self.due })
+    }
+}
+
+/// Why a message can't be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Not of our form.
+    #[error("the message isn't one of ours")]
+    NotOurs,
+    /// Of a version or kind that this code doesn't know.
+    #[error("the message is of a version or kind that this version doesn't know; deploy the newer version")]
+    UnknownVersion,
+    /// It names a time days ahead.
+    #[error("the message names a time that is days ahead; check the clocks, then put it back")]
+    AbsurdTime,
+    /// Its payload can't be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::constant(1_767_322_800, 0);
+
+    fn waiting(body: &str) -> Operation {
+        let event = InboundEvent {
+            tenant_id: TenantId::parse("tenant_a").unwrap(),
+            system_id: SystemId::parse("sarah_ai").unwrap(),
+            received_at: NOW,
+            body: body.to_owned(),
+            form: false,
+            signed_id: Some("msg_1".into()),
+            headers: BTreeMap::new(),
+            warnings: vec!["odd".into()],
+            replay: None,
+        };
+        Operation::Inbound(Waiting { event, attempt: 2, reason: Reason::RateLimited, due: NOW })
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_brings_the_event_back_in_characters_that_sqs_takes(body in ".{0,300}") {
+            let message = waiting(&body).to_message();
+            prop_assert!(message.bytes().all(|b| (0x20..0x7f).contains(&b)));
+            prop_assert_eq!(Operation::from_message(&message, NOW), Ok(waiting(&body)));
+        }
+
+        #[test]
+        fn foreign_messages_are_errors(text in ".{0,200}") {
+            prop_assert!(Operation::from_message(&text, NOW).is_err());
+        }
+    }
+
+    #[test]
+    fn each_other_message_is_refused_with_its_reason() {
+        use MessageError::{AbsurdTime, NotOurs, UnknownVersion};
+        let message = waiting("{}").to_message();
+        let with = |old: &str, new: &str| {
+            assert!(message.contains(old), "{message}");
+            message.replacen(old, new, 1)
+        };
+        for (message, error) in [
+            (with("\"v\":1", "\"v\":2"), UnknownVersion),
+            (with("inbound_event", "outbound_rocket"), UnknownVersion),
+            (with("tenant_a", "tenant_b"), NotOurs),
+            (with("\"attempt\":2", "\"attempt\":-2"), NotOurs),
+            (with("\"attempt\":2", "\"attempt\":99999999999"), NotOurs),
+            (with("\"due\":\"2026", "\"due\":\"2099"), AbsurdTime),
+            (with("\"due\":\"2026", "\"due\":\"+999999"), NotOurs),
+            ("hello".into(), NotOurs),
+            ("{}".into(), NotOurs),
+            (r#"{"v":1,"kind":"replay_failures","tenant_id":"Not a name","span":{}}"#.into(), NotOurs),
+        ] {
+            assert_eq!(Operation::from_message(&message, NOW), Err(error), "{message}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Operations that wait: in the retry queue for up to SQS' 15 minutes, in the table for longer.
+//!
+//! A longer wait is an item of its tenant, found by its due time on the index `due`, that holds keys only. Once a minute
+//! `release-waiting` moves what is due soon into the queue. However long, a wait costs the same: about 4 write units and
+//! 2 read units.
+
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{ABSENT, Item, Key, Page, Store, StoreError, Values, classify};
+use crate::{
+    ids::{TenantId, sortable},
+    time::millis_text,
+};
+
+/// The longest delay of a message
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).
+const DELAY_SECONDS_MAX: i64 = 900;
+/// Messages in one `SendMessageBatch`.
+const BATCH_MAX: usize = 10;
+/// Bytes in one `SendMessageBatch`: a quarter of what SQS takes today, and all that it took until 2025.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Items in one `BatchWriteItem`.
+const WRITES_MAX: usize = 25;
+/// Batches under way at once.
+const BATCHES_AT_ONCE: usize = 8;
+
+/// The name of the index by due time.
+const DUE: &str = "due";
+/// Partitions of that index. Each takes 1,000 writes a second, and a full one would throttle the table.
+pub const SHARDS: u8 = 4;
+
+/// A message that is to be received in some seconds.
+#[derive(Clone, Debug)]
+pub struct Delayed {
+    /// Its body.
+    pub message: String,
+    /// From now; negative counts as 0.
+    pub delay_seconds: i64,
+}
+
+impl Store {
+    /// Lets `message` come back from the retry queue at `due`.
+    ///
+    /// While the table is down, a longer wait hops: the message comes early, says when it is due, and is let wait again.
+    ///
+    /// # Errors
+    /// [`StoreError`] where neither takes it.
+    pub async fn wait(
+        &self,
+        tenant: &TenantId,
+        message: String,
+        due: Timestamp,
+        (now, random): (Timestamp, u128),
+    ) -> Result<(), StoreError> {
+        let delay_seconds = seconds_until(due, now);
+        if delay_seconds <= DELAY_SECONDS_MAX {
+            return self.enqueue(message, delay_seconds).await;
+        }
+        let shard = random.to_be_bytes().last().copied().unwrap_or_default() % SHARDS;
+        let item = Item::new(&Key::of(tenant, "wait", sortable("wait", due, random)))
+            .text("due_pk", shard_name(shard))
+            .text("due_at", millis_text(due))
+            .text("msg", message.as_str());
+        match self.put(item, ABSENT, Values::new()).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, "a long wait begins in the queue");
+                self.enqueue(message, DELAY_SECONDS_MAX).await
+            }
+        }
+    }
+
+    /// Puts a message into the retry queue, to be received after `delay_seconds` or SQS' longest delay.
+    ///
+    /// # Errors
+    /// [`StoreError`] where SQS doesn't take it.
+    pub async fn enqueue(&self, message: String, delay_seconds: i64) -> Result<(), StoreError> {
+        let request = self.sqs.send_message().queue_url(&self.retry_queue_url).message_body(message);
+        let sent = request.delay_seconds(clamped(delay_seconds)).send().await;
+        sent.map(|_| ()).map_err(|e| classify("SendMessage", e))
+    }
+
+    /// Puts several messages into the retry queue, in as few calls as they fit into, and gives the positions of those that
+    /// SQS took.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it took none at all.
+    pub async fn enqueue_all(&self, messages: Vec<Delayed>) -> Result<Vec<usize>, StoreError> {
+        let batches = stream::iter(batches(messages)).map(|batch| self.enqueue_batch(batch));
+        let answers: Vec<_> = batches.buffer_unordered(BATCHES_AT_ONCE).collect().await;
+        let (mut taken, mut failed) = (Vec::new(), None);
+        for answer in answers {
+            match answer {
+                Ok(positions) => taken.extend(positions),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.filter(|_| taken.is_empty()).map_or(Ok(taken), Err)
+    }
+
+    async fn enqueue_batch(&self, batch: Vec<(usize, Delayed)>) -> Result<Vec<usize>, StoreError> {
+        let mut request = self.sqs.send_message_batch().queue_url(&self.retry_queue_url);
+        for (position, Delayed { message, delay_seconds }) in batch {
+            let entry = SendMessageBatchRequestEntry::builder().id(position.to_string()).message_body(message);
+            let entry = entry.delay_seconds(clamped(delay_seconds)).build();
+            request = request.entries(entry.map_err(|e| StoreError::unbuildable("SendMessageBatch", &e))?);
+        }
+        let answer = request.send().await.map_err(|e| classify("SendMessageBatch", e))?;
+        Ok(answer.successful.iter().filter_map(|sent| sent.id.parse().ok()).collect())
+    }
+
+    /// A page of the keys of what waits in `shard` and is due by `until`, the earliest first, after `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn due(
+        &self,
+        shard: u8,
+        until: Timestamp,
+        after: Option<(String, Key)>,
+        limit: i32,
+    ) -> Result<Page, StoreError> {
+        let text = AttributeValue::S;
+        let mut request = self.dynamodb.query().table_name(&self.table).index_name(DUE).limit(limit);
+        request = request
+            .key_condition_expression("due_pk = :pk AND due_at <= :until")
+            .expression_attribute_values(":pk", text(shard_name(shard)))
+            .expression_attribute_values(":until", text(millis_text(until)));
+        if let Some((due_at, key)) = after {
+            let mut start = key.attributes();
+            start.insert("due_pk".to_owned(), text(shard_name(shard)));
+            start.insert("due_at".to_owned(), text(due_at));
+            request = request.set_exclusive_start_key(Some(start));
+        }
+        let answer = request.send().await.map_err(|e| classify("Query", e))?;
+        Ok(Page::of(answer.items, answer.last_evaluated_key, "due_at"))
+    }
+
+    /// What waits under `keys` (at most 100), as messages with the rest of their time; `None` for what is no longer there.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn waiting(&self, keys: &[Key], now: Timestamp) -> Result<Vec<Option<Delayed>>, StoreError> {
+        let items = self.get_many(keys).await?;
+        let delayed = |item: Item| {
+            let due: Timestamp = item.get_text("due_at")?.parse().ok()?;
+            Some(Delayed { message: item.get_text("msg")?.to_owned(), delay_seconds: seconds_until(due, now) })
+        };
+        Ok(items.into_iter().map(|item| item.and_then(delayed)).collect())
+    }
+
+    /// Deletes items, as far as DynamoDB lets; the rest is deleted with the next release.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        for chunk in keys.chunks(WRITES_MAX) {
+            let mut writes = Vec::with_capacity(chunk.len());
+            for key in chunk {
+                let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
+                let delete = delete.map_err(|e| StoreError::unbuildable("BatchWriteItem", &e))?;
+                writes.push(WriteRequest::builder().delete_request(delete).build());
+            }
+            let request = self.dynamodb.batch_write_item().request_items(&self.table, writes);
+            request.send().await.map_err(|e| classify("BatchWriteItem", e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whole seconds, rounded up: nothing comes early.
+fn seconds_until(due: Timestamp, now: Timestamp) -> i64 {
+    let left = due.duration_since(now);
+    left.as_secs().saturating_add(i64::from(left > SignedDuration::from_secs(left.as_secs())))
+}
+
+fn clamped(delay_seconds: i64) -> i32 {
+    i32::try_from(delay_seconds.clamp(0, DELAY_SECONDS_MAX)).unwrap_or(900)
+}
+
+fn shard_name(shard: u8) -> String {
+    format!("due#{shard}")
+}
+
+/// Messages with their positions, in batches that SQS takes.
+fn batches(messages: Vec<Delayed>) -> Vec<Vec<(usize, Delayed)>> {
+    let mut batches: Vec<Vec<(usize, Delayed)>> = Vec::new();
+    let mut bytes = 0;
+    for (position, delayed) in messages.into_iter().enumerate() {
+        bytes += delayed.message.len();
+        match batches.last_mut() {
+            Some(batch) if batch.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX => batch.push((position, delayed)),
+            _ => {
+                bytes = delayed.message.len();
+                batches.push(vec![(position, delayed)]);
+            }
+        }
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_keep_to_both_limits_of_sqs() {
+        let of = |sizes: &[usize]| {
+            let messages = sizes.iter().map(|n| Delayed { message: "x".repeat(*n), delay_seconds: 0 }).collect();
+            batches(messages).iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[1; 23]), [10, 10, 3]);
+        assert_eq!(of(&[200_000, 50_000, 50_000, 300_000, 1]), [2, 1, 1, 1]);
+        assert_eq!(of(&[]), [0; 0]);
+    }
+
+    #[test]
+    fn no_wait_is_rounded_down() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-01-01T00:00:00Z");
+        let table = [("00:00:00Z", 0), ("00:00:01Z", 1), ("00:00:01.001Z", 2), ("00:15:00Z", 900)];
+        for (due, seconds) in table {
+            assert_eq!(seconds_until(at(&format!("2026-01-01T{due}")), now), seconds, "{due}");
+        }
+        assert!(seconds_until(at("2025-12-31T00:00:00.5Z"), now) < 0);
+    }
+}
