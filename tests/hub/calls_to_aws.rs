@@ -1,6 +1,7 @@
 //! How many calls to AWS a webhook makes, and what they cost.
 
 use serde_json::{Value, json};
+use shared::operation::{Operation, Reason, Waiting};
 
 use crate::world::{TENANT, World, call_ended, sample_body};
 
@@ -57,6 +58,32 @@ async fn what_doesnt_exist_is_remembered() {
     assert_eq!(unknown().await, 0);
     world.advance(10);
     assert_eq!(unknown().await, 1);
+}
+
+/// A batch of the retry queue, of events that wait.
+fn batch(world: &World, events: std::ops::Range<u32>) -> Value {
+    let record = |n: u32| {
+        let body = call_ended(&format!("e{n}"), &format!("c{n}"), NUMBER).to_string();
+        let event = json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": world.now(), "body": body});
+        let event = serde_json::from_value(event).unwrap();
+        let waiting = Waiting { event, attempt: 0, reason: Reason::Unavailable, due: world.now() };
+        json!({"messageId": n.to_string(), "body": Operation::Inbound(waiting).to_message()})
+    };
+    json!({"Records": events.map(record).collect::<Vec<_>>()})
+}
+
+/// Receiving and deleting are the event source's calls.
+#[tokio::test]
+async fn a_waiting_event_takes_one_call_when_it_is_drained() {
+    let (world, tenant) = World::with_tenant().await;
+    world.calls();
+    for (events, calls) in [(0..1, vec!["BatchGetItem", "TransactWriteItems"]), (1..11, vec!["TransactWriteItems"; 10])]
+    {
+        let answer = world.invoke("process-retries", batch(&world, events)).await.unwrap();
+        assert_eq!(answer["batchItemFailures"], json!([]));
+        assert_eq!(operations(&world), calls, "a cold copy reads the configuration");
+    }
+    assert_eq!(world.phone(&tenant, NUMBER).await["statistics"]["total_calls"], 11);
 }
 
 /// What the calls since the last look took: operation, write units of the table and of its index.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use local::aws::{Switch, tell};
 use local::bundle::{Surroundings, functions};
 use local::demo;
 use local::options::{Command, HELP, Options};
@@ -15,6 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> ExitCode {
     let outcome = match Command::parse(std::env::args().skip(1)) {
         Ok(Command::Serve(options)) => serve(&options).await.map_err(|error| error.to_string()),
+        Ok(Command::Outage(port, switch)) => {
+            tell(port, switch).await.map(|state| print!("{state}")).map_err(|error| error.to_string())
+        }
         Ok(Command::Help) => {
             print!("{HELP}");
             Ok(())
@@ -46,6 +50,9 @@ async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     .await?;
     if options.demo {
         print!("{}", demo::run(server.url(), Timestamp::now).await?);
+    }
+    if let Some(service) = options.outage {
+        print!("{}", server.aws().outage(Switch::On(service)));
     }
     println!("HTTP API and Lambda:  {}", server.url());
     println!("AWS services:         {}", server.aws().endpoint_url());

@@ -164,7 +164,7 @@ mod tests {
     use crate::aws::Service;
     use crate::testing::{Directory, clock_at, function};
 
-    const OPTIONS: Options = Options { port: 0, aws_port: 0, data_dir: None, demo: false };
+    const OPTIONS: Options = Options { port: 0, aws_port: 0, data_dir: None, demo: false, outage: None };
 
     /// Functions that answer with their event's body, as many as the template has.
     #[expect(clippy::unnecessary_wraps, reason = "it stands in for functions that may lack a setting")]

@@ -6,6 +6,7 @@
 mod dynamodb;
 mod journal;
 mod move_task;
+mod outage;
 mod provision;
 mod queue_log;
 mod queues;
@@ -28,6 +29,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+pub use outage::{OutageError, Switch, tell};
 pub use provision::ProvisionError;
 pub use sdk::SdkParts;
 pub use tap::{Call, Fate, Fault, Record, Service, Tap};
@@ -49,6 +51,7 @@ struct Engines {
     dynamodb: dynamodb::Engine,
     queues: queues::Engine,
     secrets: secrets::Engine,
+    outage: outage::Outage,
     port: u16,
     /// Tells the services of one process apart.
     number: usize,
@@ -119,7 +122,9 @@ impl Aws {
     ) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { engines: Arc::new(Engines { dynamodb, queues, secrets, port, number, _lock: lock }), tap: None }
+        let outage = outage::Outage::default();
+        let engines = Engines { dynamodb, queues, secrets, outage, port, number, _lock: lock };
+        Self { engines: Arc::new(engines), tap: None }
     }
 
     /// The same services, with `tap` between them and whoever uses the returned handle.
@@ -142,7 +147,13 @@ impl Aws {
         self.engines.dynamodb.sweep_expired().await
     }
 
-    /// Asks a service without going through the tap, and returns its answer, or else its error as text.
+    /// Begins or ends an outage, and says in a line which services fail then. Triggers and provisioning go around it.
+    #[must_use]
+    pub fn outage(&self, switch: Switch) -> String {
+        self.engines.outage.switch(switch)
+    }
+
+    /// Asks a service without going through the tap or an outage, and returns its answer, or else its error as text.
     pub(crate) async fn request(&self, service: Service, operation: &str, request: &Value) -> Result<Value, String> {
         let response = self.engines.call(service, operation, request.to_string().into()).await;
         if response.status().is_success() {
@@ -158,9 +169,13 @@ impl Aws {
         let Some((service, operation)) = Service::parse(target) else {
             return Ok(error(StatusCode::BAD_REQUEST, "UnknownOperationException", "No such service or operation."));
         };
+        let call = async |body| match self.engines.outage.refusal(service) {
+            Some(refusal) => refusal,
+            None => self.engines.call(service, operation, body).await,
+        };
         match &self.tap {
-            None => Ok(self.engines.call(service, operation, body).await),
-            Some(tap) => tap.pass(service, operation, body, |body| self.engines.call(service, operation, body)).await,
+            None => Ok(call(body).await),
+            Some(tap) => tap.pass(service, operation, body, call).await,
         }
     }
 }

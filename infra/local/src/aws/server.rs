@@ -1,4 +1,4 @@
-//! The front for everything outside the process: the three services on one local port.
+//! The front for everything outside the process: the three services on one local port, and the switch of an outage.
 
 use axum::Router;
 use axum::body::Body;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::net::TcpListener;
 
-use super::Aws;
+use super::{Aws, outage};
 
 /// The largest request of the three services: DynamoDB's `BatchWriteItem`
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
@@ -25,7 +25,8 @@ impl Aws {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
-        let router = Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(self);
+        let services = Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        let router = services.merge(outage::route()).with_state(self);
         axum::serve(listener, router).with_graceful_shutdown(stop).await
     }
 }
