@@ -32,7 +32,7 @@ pub enum Operation {
 pub struct Waiting {
     /// The event.
     pub event: InboundEvent,
-    /// Retries made so far.
+    /// Where it waits for AWS to recover: which retry is to be made, from 0.
     pub attempt: u32,
     /// What it waits for.
     pub reason: Reason,
@@ -140,7 +140,7 @@ const KINDS: [&str; 2] = ["inbound_event", "replay_failures"];
 struct Packed {
     tenant_id: TenantId,
     system_id: SystemId,
-    /// Retries made so far.
+    /// Which retry is to be made, from 0.
     attempt: u32,
     /// What it waits for.
     reason: Reason,

@@ -108,8 +108,7 @@ async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outco
     }
     let found = hub.registry.find(&hub.store, &event.tenant_id, &event.system_id, hub.now()).await;
     let Ok(target) = found else { return later(KEEP_AGAIN) };
-    // The first one, which a replay doesn't have, the retries before, and this one.
-    let tries = waiting.attempt.saturating_add(if event.replay.is_some() { 1 } else { 2 });
+    let tries = retry_number(waiting).map_or(1, |n| n.saturating_add(2));
     let Some(target) = target else {
         return orphan(hub, context, event, tries).await.map_or(later(KEEP_AGAIN), Outcome::Done);
     };
@@ -137,10 +136,15 @@ async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outco
 
 /// The next try by the system's policy, if it has one left.
 fn next_try(hub: &Hub, target: &Target, waiting: &Waiting) -> Option<Outcome> {
-    let attempt = waiting.attempt.saturating_add(1);
+    let attempt = retry_number(waiting).map_or(0, |n| n.saturating_add(1));
     let delay = schedule::delay(&target.integration.retry, attempt, None, (hub.random)())?;
-    // What was over its limit was admitted now, and isn't counted again.
+    // What was over its limit was admitted now, and isn't counted against it again.
     Some(Outcome::Later { delay, attempt, reason: Reason::Unavailable })
+}
+
+/// Which retry this is, from 0; `None` where it is the first try, of what waited for its window or is replayed.
+fn retry_number(waiting: &Waiting) -> Option<u32> {
+    (waiting.reason == Reason::Unavailable).then_some(waiting.attempt)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{StalledStreamProtectionConfig, timeout::TimeoutConfig};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use jiff::Timestamp;
@@ -237,7 +237,9 @@ impl World {
     pub async fn retry_queue(&self) -> (aws_sdk_sqs::Client, String) {
         let config = aws_sdk_sqs::config::Builder::from(&local::bundle::sdk_config(&self.aws));
         // A receiver waits longer than the functions wait for AWS.
-        let sqs = aws_sdk_sqs::Client::from_conf(config.timeout_config(TimeoutConfig::disabled()).build());
+        let config = config.timeout_config(TimeoutConfig::disabled());
+        let config = config.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let sqs = aws_sdk_sqs::Client::from_conf(config.build());
         let url = queue_url(&sqs, "RetryQueue").await;
         (sqs, url)
     }

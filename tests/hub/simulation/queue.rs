@@ -102,17 +102,15 @@ impl Queue {
             .map(|message| json!({"messageId": text(message.message_id()), "body": text(message.body())}))
             .collect();
         let answer = self.world.invoke("process-retries", json!({"Records": records})).await;
-        let failed = match &answer {
-            Ok(answer) => {
-                let failures = answer["batchItemFailures"].as_array().cloned().unwrap_or_default();
-                failures.iter().map(|failure| text(failure["itemIdentifier"].as_str())).collect()
+        let in_batch = || batch.iter().map(|message| text(message.message_id()));
+        let failed: Vec<String> = if let Ok(answer) = &answer {
+            let failures = answer["batchItemFailures"].as_array().into_iter().flatten();
+            failures.map(|failure| text(failure["itemIdentifier"].as_str())).collect()
+        } else {
+            if self.unlucky(self.restarts) {
+                self.world.restart();
             }
-            Err(_) => {
-                if self.unlucky(self.restarts) {
-                    self.world.restart();
-                }
-                batch.iter().map(|message| text(message.message_id())).collect::<Vec<_>>()
-            }
+            in_batch().collect()
         };
         self.journal.say(&format!("{} messages are delivered, {} of them in vain", batch.len(), failed.len()));
         let (sqs, url) = self.world.retry_queue().await;
@@ -167,7 +165,7 @@ impl Queue {
             QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
         ];
         loop {
-            sleep(Duration::from_secs(60)).await;
+            sleep(Duration::from_mins(1)).await;
             let get = sqs.get_queue_attributes().queue_url(&url).set_attribute_names(Some(names.to_vec()));
             let counts = get.send().await.unwrap().attributes.unwrap_or_default();
             let waiting = self.waits().await;
@@ -176,7 +174,7 @@ impl Queue {
                 return;
             }
             if Instant::now() > end {
-                let state = Value::from_iter(counts.iter().map(|(name, n)| (name.to_string(), n.clone())));
+                let state: Value = counts.iter().map(|(name, n)| (name.to_string(), n.clone())).collect();
                 return self.journal.violation(format!(
                     "after {most:?} there are still messages: {state}, and {} waits",
                     waiting.len()

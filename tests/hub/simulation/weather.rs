@@ -266,7 +266,8 @@ impl Invocation {
         let same = |w: &&Waiting| id_of(w) == id_of(next) && w.event.received_at == next.event.received_at;
         let from = |before: &Waiting| {
             let again = next.attempt == before.attempt && next.reason == before.reason;
-            let retried = next.reason == Reason::Unavailable && next.attempt == before.attempt + 1;
+            let n = if before.reason == Reason::Unavailable { before.attempt + 1 } else { 0 };
+            let retried = next.reason == Reason::Unavailable && next.attempt == n;
             (retried && by_policy(next.attempt))
                 || (again && table_failed && (wait - KEEP_AGAIN.as_secs_f64()).abs() < 0.001)
                 || (again && next.reason == Reason::RateLimited && wait <= 60.0)

@@ -53,7 +53,7 @@ fn clients(aws: &Aws) -> Clients {
                 $sdk::Config::builder()
                     .behavior_version(BehaviorVersion::latest())
                     .endpoint_url(&parts.endpoint_url)
-                    .region(Region::new(parts.region))
+                    .region(Region::new(parts.region.clone()))
                     .credentials_provider(parts.credentials.clone())
                     .retry_config(RetryConfig::disabled())
                     .http_client(parts.http_client.clone())
