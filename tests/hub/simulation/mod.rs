@@ -103,6 +103,8 @@ fn simulate(seed: u64, aloud: bool) -> Result<Vec<String>, Vec<String>> {
 async fn run(plan: &Plan, journal: &Arc<Journal>) {
     let world = Arc::new(World::wrapped(weather::mortal(journal), plan.seed).await);
     let tenants = traffic::provision(&world).await;
+    // Off the whole seconds at which the embedded queue looks after itself; see `Queue::feed`.
+    sleep(Duration::from_millis(537)).await;
     journal.begin(&world);
     // The AWS SDK takes its jitter from here.
     fastrand::seed(plan.seed);

@@ -79,8 +79,14 @@ impl Queue {
     async fn feed(self: Arc<Self>) {
         let (sqs, url) = self.world.retry_queue().await;
         while !self.is_over.load(Ordering::Relaxed) {
+            // The embedded queue draws lots between what happens at the same moment, and no seed decides those: so the wait
+            // neither begins nor ends with anything else.
+            let pause = self.rng.lock().unwrap().u64(1..1000);
+            sleep(Duration::from_millis(pause)).await;
             let receive = sqs.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(20);
             let mut messages = receive.send().await.unwrap().messages.unwrap_or_default();
+            // Messages whose visibility timed out together come back in any order: this brings them into one that a seed decides.
+            messages.sort_by(|one, other| one.body().cmp(&other.body()));
             self.rng.lock().unwrap().shuffle(&mut messages);
             while !messages.is_empty() {
                 let size = self.rng.lock().unwrap().usize(1..=messages.len());
