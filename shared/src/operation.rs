@@ -60,7 +60,7 @@ pub struct ReplayFailures {
     /// Only this system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_id: Option<SystemId>,
-    /// Only those that failed last within this span. It must have an end: what fails again is listed anew.
+    /// Only those that failed last within this span.
     pub span: Span,
     /// Where to go on: the sort keys, on the index and in the table, of the last one that was sent through.
     #[serde(default, skip_serializing_if = "Option::is_none")]

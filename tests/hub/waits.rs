@@ -159,6 +159,21 @@ async fn many_failures_are_sent_through_again_at_once_by_system_and_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn failures_of_a_copy_whose_clock_was_fast_are_sent_through_again_too() {
+    let (world, tenant) = World::with_tenant().await;
+    world.advance(3600);
+    world.send(&tenant, "payment_processor", &payment(1)).await;
+    world.rewind(3600);
+    world.send(&tenant, "sarah_ai", &call_ended("e", "c", NUMBER)).await;
+    let triggers = world.run_triggers();
+    let body = json!({"until": "2099-01-01T00:00:00Z"}).to_string();
+    assert_eq!(world.post_json(&tenant, "/v1/failures/retry", &body).await.status, 202);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    triggers.stop().await;
+    assert!(failures(&world, &tenant, "").await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bad_selection_of_failures_is_explained_and_retries_nothing() {
     let (world, tenant) = World::with_tenant().await;
     for body in ["{", "[]", r#"{"system": "stripe"}"#, r#"{"since": "yesterday"}"#, r#"{"system_id": "A B"}"#] {

@@ -56,8 +56,8 @@ impl Call<'_> {
         let selection = fields.and_then(|fields| Selection::deserialize(Value::Object(fields)));
         let Selection { system_id, since, until } = selection
             .map_err(|e| invalid("body", format!("must be {{\"system_id\"?, \"since\"?, \"until\"?}}; {e}")))?;
-        // What fails from now on is not meant.
-        let span = Span { since, until: Some(until.unwrap_or(self.hub.now()).min(self.hub.now())) };
+        // An end that is still to come is none: a failure may bear the time of a copy whose clock is fast.
+        let span = Span { since, until: until.filter(|until| *until < self.hub.now()) };
         let job = ReplayFailures { tenant_id: self.tenant().clone(), system_id: system_id.clone(), span, after: None };
         replay::start(self.hub, job).await?;
         Ok(json!({"status": Status::Queued, "system_id": system_id, "since": span.since, "until": span.until}))
