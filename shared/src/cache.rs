@@ -27,6 +27,10 @@ struct Entry<V> {
     value: V,
 }
 
+/// How long configuration and secrets that can't be read count as they were last known. Outages of AWS are rarely longer,
+/// and webhooks then wait in the queue, where else their senders would be turned away.
+const OUTAGE: Duration = Duration::from_hours(1);
+
 /// What an entry takes besides what its owner knows of: key, links, allocations.
 const ENTRY_BYTES: usize = 200;
 
@@ -54,6 +58,15 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     {
         let (at, value) = self.get(key)?;
         (age(at, now) < ttl).then_some(value)
+    }
+
+    /// The entry as it was last known, where what it was made of can't be read: if it is younger than an hour.
+    pub fn last_known<Q>(&self, key: &Q, now: Timestamp) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.fresh(key, OUTAGE, now)
     }
 
     /// Puts an entry of about `bytes` there, in place of an older one. One that alone would fill a quarter of the cache is

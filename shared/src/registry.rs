@@ -12,9 +12,6 @@ use crate::{
     store::{Item, Key, Store, StoreError},
 };
 
-/// How long configuration and secrets that can't be read are used as they were last known. An outage of an hour is rare,
-/// and a system that was switched off meanwhile is looked up again before its events are applied.
-pub(crate) const OUTAGE_TTL: Duration = Duration::from_hours(1);
 /// What the remembered systems may take.
 const KNOWN_BYTES_MAX: usize = 8_000_000;
 /// What the remembered names that don't exist may take, so that guessing costs the guesser and not us (contract §2). Kept
@@ -96,7 +93,7 @@ impl Registry {
         }
         let found = match self.read(store, &name).await {
             Ok(found) => found,
-            Err(error) => return self.known.fresh(&name, OUTAGE_TTL, now).map(Some).ok_or(error),
+            Err(error) => return self.known.last_known(&name, now).map(Some).ok_or(error),
         };
         if let Some(target) = &found {
             self.known.put(name, target.clone(), target.bytes(), now);

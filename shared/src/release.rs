@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     hub::Hub,
-    store::{Delayed, Key, SHARDS, StoreError},
+    store::{Delayed, Item, Key, SHARDS, StoreError},
 };
 
 /// What is due within this time is released: two runs ahead, so that a run that is late or fails delays nothing.
@@ -45,7 +45,7 @@ async fn release(hub: &Hub, shard: u8, end: Option<Timestamp>) -> Result<usize, 
     let (mut released, mut after) = (0, None);
     loop {
         let page = hub.store.due(shard, until, after, PAGE).await?;
-        let keys: Vec<Key> = page.items.iter().filter_map(crate::store::Item::key).collect();
+        let keys: Vec<Key> = page.items.iter().filter_map(Item::key).collect();
         released += move_to_queue(hub, &keys).await?;
         after = page.next;
         if after.is_none() || end.is_some_and(|end| hub.now() >= end) {

@@ -56,14 +56,15 @@ fn waiting(hub: &Hub, event: InboundEvent) -> Waiting {
 ///
 /// # Errors
 /// [`StoreError`] where AWS fails: the job is to be run again, and repeats what it queued already.
-pub async fn failures(hub: &Hub, mut job: ReplayFailures) -> Result<(), StoreError> {
-    let tenant = job.tenant_id.clone();
-    let list = failure_list(&tenant);
+pub async fn failures(hub: &Hub, context: &TenantContext, mut job: ReplayFailures) -> Result<(), StoreError> {
+    debug_assert_eq!(context.tenant(), &job.tenant_id);
+    let tenant = context.tenant();
+    let list = failure_list(tenant);
     for _ in 0..PAGES_MAX {
         let filters: Vec<_> = job.system_id.iter().map(|system| ("sys", system.as_str())).collect();
-        let after = job.after.take().map(|(sort, sk)| (sort, failure_key(&tenant, &sk)));
+        let after = job.after.take().map(|(sort, sk)| (sort, failure_key(tenant, &sk)));
         let page = hub.store.list(&list, &job.span, &filters, after, PAGE).await?;
-        let events = page.items.iter().filter_map(|item| replay_of_failure(item, &tenant));
+        let events = page.items.iter().filter_map(|item| replay_of_failure(item, tenant));
         let messages = events.map(|event| Operation::Inbound(waiting(hub, event)).to_message());
         let messages: Vec<_> = messages.map(|message| Delayed { message, delay_seconds: 0 }).collect();
         let count = messages.len();

@@ -17,14 +17,12 @@ use crate::{
     operation::{MessageError, Operation, Reason, Waiting},
     process::{Verdict, give_up, orphan, process, settled},
     registry::Target,
-    replay, schedule,
+    replay,
+    schedule::{self, KEEP_AGAIN},
     store::StoreError,
     tenant::TenantContext,
 };
 
-/// While neither configuration can be read nor a failure kept, because the table is down, an event is tried every so often,
-/// and those tries don't count: it is applied by itself within this time of the outage's end.
-pub const KEEP_AGAIN: Duration = Duration::from_mins(1);
 /// A message may take this long, well within the function's 29 s, so that its neighbours' outcomes are still reported.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -70,8 +68,16 @@ async fn contained(work: impl Future<Output = Result<(), Left>>) -> Result<(), L
 async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
     let body = message.body.as_deref().unwrap_or_default();
     match Operation::from_message(body, hub.now())? {
-        Operation::Inbound(waiting) => Ok(retry(hub, waiting).await?),
-        Operation::ReplayFailures(job) => Ok(replay::failures(hub, job).await?),
+        Operation::Inbound(waiting) => {
+            // Only a verified webhook is ever queued.
+            let context = TenantContext::authenticated(waiting.event.tenant_id.clone());
+            Ok(retry(hub, &context, waiting).await?)
+        }
+        Operation::ReplayFailures(job) => {
+            // Only the tenant's own API queues this.
+            let context = TenantContext::authenticated(job.tenant_id.clone());
+            Ok(replay::failures(hub, &context, job).await?)
+        }
     }
 }
 
@@ -81,10 +87,8 @@ enum Outcome {
     Later { delay: Duration, attempt: u32, reason: Reason },
 }
 
-async fn retry(hub: &Hub, waiting: Waiting) -> Result<(), StoreError> {
-    // Only a verified webhook is ever queued.
-    let context = TenantContext::authenticated(waiting.event.tenant_id.clone());
-    let outcome = attempt(hub, &context, &waiting).await;
+async fn retry(hub: &Hub, context: &TenantContext, waiting: Waiting) -> Result<(), StoreError> {
+    let outcome = attempt(hub, context, &waiting).await;
     let (tenant, system) = (&waiting.event.tenant_id, &waiting.event.system_id);
     match outcome {
         Outcome::Done(Verdict { status, .. }) => {

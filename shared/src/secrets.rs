@@ -13,7 +13,6 @@ use crate::{
     cache::Cache,
     hub::{Lazy, Settings},
     ids::{SystemId, TenantId},
-    registry::OUTAGE_TTL,
     store::{StoreError, classify},
 };
 
@@ -98,7 +97,7 @@ impl Secrets {
             return Ok(document);
         }
         let loaded = self.load(tenant, now).await;
-        loaded.or_else(|error| self.cache.fresh(tenant, OUTAGE_TTL, now).ok_or(error))
+        loaded.or_else(|error| self.cache.last_known(tenant, now).ok_or(error))
     }
 
     /// After a signature failed with `seen`: the document as it is now, if it is another one and a look is allowed.

@@ -1,9 +1,9 @@
 //! How many calls to AWS a webhook makes, and what they cost.
 
 use serde_json::{Value, json};
-use shared::operation::{Operation, Reason, Waiting};
+use shared::operation::Reason;
 
-use crate::world::{TENANT, World, call_ended, sample_body};
+use crate::world::{TENANT, World, call_ended, sample_body, waiting};
 
 const NUMBER: &str = "+14155550132";
 
@@ -65,9 +65,8 @@ fn batch(world: &World, events: std::ops::Range<u32>) -> Value {
     let record = |n: u32| {
         let body = call_ended(&format!("e{n}"), &format!("c{n}"), NUMBER).to_string();
         let event = json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": world.now(), "body": body});
-        let event = serde_json::from_value(event).unwrap();
-        let waiting = Waiting { event, attempt: 0, reason: Reason::Unavailable, due: world.now() };
-        json!({"messageId": n.to_string(), "body": Operation::Inbound(waiting).to_message()})
+        let message = waiting(event, 0, Reason::Unavailable, world.now());
+        json!({"messageId": n.to_string(), "body": message})
     };
     json!({"Records": events.map(record).collect::<Vec<_>>()})
 }

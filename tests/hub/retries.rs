@@ -4,17 +4,11 @@ use std::time::Duration;
 
 use local::aws::Fault;
 use serde_json::{Value, json};
-use shared::operation::{Operation, Reason, Waiting};
+use shared::operation::Reason;
 
-use crate::world::{TENANT, Tenant, World, call_ended};
+use crate::world::{TENANT, Tenant, World, call_ended, payment, waiting};
 
 const NUMBER: &str = "+14155550132";
-
-/// A message that is due now.
-fn message(world: &World, event: Value, attempt: u32, reason: Reason) -> String {
-    let event = serde_json::from_value(event).unwrap();
-    Operation::Inbound(Waiting { event, attempt, reason, due: world.now() }).to_message()
-}
 
 async fn status(world: &World, tenant: &Tenant, event: &str) -> Option<String> {
     let events = world.get(tenant, "/v1/inbound-events").await.body["data"].clone();
@@ -103,7 +97,7 @@ async fn an_event_whose_system_is_gone_is_kept_as_a_failure() {
         (world.provision(TENANT, &[json!({"system_id": "sarah_ai"})]).await, world.provision("tenant_b", &[]).await);
     let body = call_ended("e1", "c1", NUMBER).to_string();
     let event = json!({"tenant_id": other.id, "system_id": "sarah_ai", "received_at": world.now(), "body": body});
-    world.enqueue(&message(&world, event, 0, Reason::Unavailable)).await;
+    world.enqueue(&waiting(event, 0, Reason::Unavailable, world.now())).await;
     let triggers = world.run_triggers();
     tokio::time::sleep(Duration::from_mins(1)).await;
     triggers.stop().await;
@@ -113,16 +107,10 @@ async fn an_event_whose_system_is_gone_is_kept_as_a_failure() {
     assert_eq!(world.get(&here, "/v1/inbound-events").await.body["data"], Value::from_iter(Vec::<Value>::new()));
 }
 
-/// A payment whose customer the CRM doesn't know yet.
-fn payment() -> Value {
-    json!({"id": "p1", "type": "payment.succeeded", "data": {"object": {"id": "pay_1", "amount": 4200, "currency": "USD",
-        "metadata": {"customer_phone": NUMBER}}}})
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_replayed_once_its_cause_is_gone() {
     let (world, tenant) = World::with_tenant().await;
-    let failed = world.send(&tenant, "payment_processor", &payment()).await;
+    let failed = world.send(&tenant, "payment_processor", &payment(1, 4200, NUMBER)).await;
     let failure = failed.text("/failure_id").to_owned();
     let retry = format!("/v1/failures/{failure}/retry");
     let triggers = world.run_triggers();
@@ -143,7 +131,7 @@ async fn a_failure_is_replayed_once_its_cause_is_gone() {
     assert_eq!((&phone["payments"]["succeeded"], &phone["payments"]["totals"]), (&json!(1), &json!({"USD": 4200})));
     assert_eq!(status(&world, &tenant, "p1").await.as_deref(), Some("processed"));
     assert_eq!(world.get(&tenant, "/v1/failures").await.body["data"], json!([]));
-    assert_eq!(world.send(&tenant, "payment_processor", &payment()).await.text("/status"), "duplicate");
+    assert_eq!(world.send(&tenant, "payment_processor", &payment(1, 4200, NUMBER)).await.text("/status"), "duplicate");
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +154,8 @@ async fn replaying_an_applied_event_changes_nothing() {
 async fn what_isnt_there_cant_be_replayed() {
     let (world, tenant) = World::with_tenant().await;
     let other = world.provision("tenant_b", &[]).await;
-    let failure = world.send(&tenant, "payment_processor", &payment()).await.text("/failure_id").to_owned();
+    let failure =
+        world.send(&tenant, "payment_processor", &payment(1, 4200, NUMBER)).await.text("/failure_id").to_owned();
     assert_eq!(world.post(&other, &format!("/v1/failures/{failure}/retry")).await.status, 404);
     assert_eq!(world.post(&tenant, "/v1/failures/fail_nothing/retry").await.status, 404);
     assert_eq!(world.post(&tenant, "/v1/inbound-events/inb_nothing/replay").await.status, 404);
@@ -180,7 +169,7 @@ async fn a_replay_whose_system_is_gone_stays_the_event_that_it_was() {
     let tenant = world.provision("tenant_b", &[]).await;
     let event = json!({"tenant_id": tenant.id, "system_id": "sarah_ai", "received_at": world.now(), "body": "{}",
         "replay": {"event_id": "e1", "failure_id": "fail_1"}});
-    world.enqueue(&message(&world, event, 0, Reason::Replay)).await;
+    world.enqueue(&waiting(event, 0, Reason::Replay, world.now())).await;
     let triggers = world.run_triggers();
     tokio::time::sleep(Duration::from_mins(1)).await;
     triggers.stop().await;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use local::aws::{Fault, Service};
 use serde_json::{Value, json};
-use shared::operation::{Operation, Reason, Waiting};
+use shared::operation::Reason;
 
-use crate::world::{TENANT, Tenant, World, call_ended};
+use crate::world::{TENANT, Tenant, World, call_ended, payment, waiting};
 
 const NUMBER: &str = "+14155550132";
 
@@ -110,12 +110,6 @@ async fn calls_over_the_limit_of_the_day_wait_for_the_next_without_hopping() {
     assert!((1..=2).contains(&sends), "{sends} messages for 2 events");
 }
 
-/// A payment whose customer the CRM doesn't know yet.
-fn payment(n: u32) -> Value {
-    json!({"id": format!("p{n}"), "type": "payment.succeeded", "data": {"object": {"id": format!("pay_{n}"), "amount": 100,
-        "currency": "USD", "metadata": {"customer_phone": NUMBER}}}})
-}
-
 #[tokio::test(start_paused = true)]
 async fn many_failures_are_sent_through_again_at_once_by_system_and_time() {
     let limits = json!({"per_minute": 5_000, "per_day": 5_000});
@@ -128,12 +122,12 @@ async fn many_failures_are_sent_through_again_at_once_by_system_and_time() {
     let tenant = world.provision(TENANT, &systems).await;
     let other = world.provision("tenant_b", &systems).await;
     for n in 0..230 {
-        assert_eq!(world.send(&tenant, "payment_processor", &payment(n)).await.text("/status"), "failed");
+        assert_eq!(world.send(&tenant, "payment_processor", &payment(n, 100, NUMBER)).await.text("/status"), "failed");
     }
     world.advance(60);
     let later = world.now();
-    world.send(&tenant, "payment_processor", &payment(1_000)).await;
-    world.send(&other, "payment_processor", &payment(1)).await;
+    world.send(&tenant, "payment_processor", &payment(1_000, 100, NUMBER)).await;
+    world.send(&other, "payment_processor", &payment(1, 100, NUMBER)).await;
     let triggers = world.run_triggers();
     let paid = async || world.phone(&tenant, NUMBER).await["payments"]["succeeded"].clone();
     world.send(&tenant, "sarah_ai", &call_ended("e", "c", NUMBER)).await;
@@ -162,7 +156,7 @@ async fn many_failures_are_sent_through_again_at_once_by_system_and_time() {
 async fn failures_of_a_copy_whose_clock_was_fast_are_sent_through_again_too() {
     let (world, tenant) = World::with_tenant().await;
     world.advance(3600);
-    world.send(&tenant, "payment_processor", &payment(1)).await;
+    world.send(&tenant, "payment_processor", &payment(1, 100, NUMBER)).await;
     world.rewind(3600);
     world.send(&tenant, "sarah_ai", &call_ended("e", "c", NUMBER)).await;
     let triggers = world.run_triggers();
@@ -187,7 +181,7 @@ async fn a_bad_selection_of_failures_is_explained_and_retries_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_outlives_its_event_counts_its_tries_and_a_metric_counts_it() {
     let (world, tenant) = World::with_tenant().await;
-    world.send(&tenant, "payment_processor", &payment(1)).await;
+    world.send(&tenant, "payment_processor", &payment(1, 100, NUMBER)).await;
     let line = &world.metrics()[0];
     let metric = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!((&metric["Namespace"], &metric["Metrics"][0]["Name"]), (&json!("SmrtHub"), &json!("Failures")));
@@ -238,8 +232,7 @@ async fn a_message_with_absurd_counts_or_times_ends_somewhere() {
     let message = |id: &str, attempt, due: &str| {
         let body = call_ended(id, id, NUMBER).to_string();
         let event = json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": world.now(), "body": body});
-        let (event, due) = (serde_json::from_value(event).unwrap(), due.parse().unwrap());
-        Operation::Inbound(Waiting { event, attempt, reason: Reason::Unavailable, due }).to_message()
+        waiting(event, attempt, Reason::Unavailable, due.parse().unwrap())
     };
     world.enqueue(&message("many", u32::MAX, "2026-01-15T12:00:00Z")).await;
     world.enqueue(&message("past", 0, "-009998-01-01T00:00:00Z")).await;

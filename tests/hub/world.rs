@@ -6,7 +6,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use shared::store::Item;
 use tokio::time::Instant;
 
-pub use self::tenant::{Signer, Tenant, call_ended, sample, sample_body, sign};
+pub use self::tenant::{Signer, Tenant, call_ended, payment, sample, sample_body, sign, waiting};
 
 pub const TENANT: &str = "tenant_demo";
 pub const PUBLIC_URL: &str = "https://hub.example";
@@ -52,8 +52,6 @@ pub struct World {
     tap: Arc<Tap>,
     weather: Arc<Mutex<(usize, Weather)>>,
     wrap: Wrap,
-    tables_down: Arc<AtomicBool>,
-    refused_writes: Arc<AtomicUsize>,
     pub source: IpAddr,
 }
 
@@ -95,20 +93,7 @@ impl World {
         let surroundings = Surroundings { clock, random, emit, public_url: PUBLIC_URL.into(), interactive: false };
         let weather: Arc<Mutex<(usize, Weather)>> = Arc::new(Mutex::new((0, Box::new(|_, _| Fault::None.into()))));
         let decide = Arc::clone(&weather);
-        let tables_down = Arc::new(AtomicBool::new(false));
-        let refused_writes = Arc::new(AtomicUsize::new(0));
-        let (down, refused) = (Arc::clone(&tables_down), Arc::clone(&refused_writes));
         let tap = Tap::new(move |call| {
-            if down.load(Ordering::Relaxed) && call.service == Service::DynamoDb {
-                return Fault::Refuse { status: 400, code: "ThrottlingException" }.into();
-            }
-            let refused = refused.load(Ordering::Relaxed);
-            if refused > 0 && call.operation == "TransactWriteItems" {
-                let request: Value = serde_json::from_slice(call.body).unwrap();
-                if request["TransactItems"].as_array().map(Vec::len) == Some(refused) {
-                    return Fault::Refuse { status: 400, code: "ThrottlingException" }.into();
-                }
-            }
             let mut weather = decide.lock().unwrap();
             weather.0 += 1;
             (weather.1)(weather.0 - 1, call)
@@ -131,8 +116,6 @@ impl World {
             tap,
             weather,
             wrap,
-            tables_down,
-            refused_writes,
             source,
         }
     }
@@ -185,24 +168,24 @@ impl World {
         let text = |t: String| aws_sdk_dynamodb::types::AttributeValue::S(t);
         let id = shared::ids::derived("inb", &[&tenant.id, system, event_id]);
         let table = self.template.tables[0].name.clone();
-        let request =
-            aws_sdk_dynamodb::Client::new(&local::bundle::sdk_config(&self.aws)).delete_item().table_name(table);
+        let request = self.dynamodb().delete_item().table_name(table);
         let request = request.key("pk", text(format!("{}#in", tenant.id))).key("sk", text(id));
         let old = request.return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld).send().await.unwrap();
         assert!(old.attributes.is_some(), "there is no record of {event_id}");
     }
 
+    fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(&local::bundle::sdk_config(&self.aws))
+    }
+
     /// Everything in the table.
     pub async fn items(&self) -> Vec<Item> {
-        let dynamodb = aws_sdk_dynamodb::Client::new(&local::bundle::sdk_config(&self.aws));
-        let scan = dynamodb.scan().table_name(&self.template.tables[0].name).send().await.unwrap();
+        let scan = self.dynamodb().scan().table_name(&self.template.tables[0].name).send().await.unwrap();
         scan.items.unwrap_or_default().into_iter().map(Item).collect()
     }
 
     /// From now on, the AWS calls meet these faults.
     pub fn fail(&self, faults: impl Fn(usize) -> Fault + Send + Sync + 'static) {
-        self.tables_down.store(false, Ordering::Relaxed);
-        self.refused_writes.store(0, Ordering::Relaxed);
         self.weather(move |n, _| faults(n).into());
     }
 
@@ -213,12 +196,21 @@ impl World {
 
     /// From now on, DynamoDB answers that it is overloaded.
     pub fn fail_tables(&self) {
-        self.tables_down.store(true, Ordering::Relaxed);
+        self.throttle(|call| call.service == Service::DynamoDb);
     }
 
     /// From now on, DynamoDB refuses transactions of so many writes.
     pub fn fail_transactions_of(&self, writes: usize) {
-        self.refused_writes.store(writes, Ordering::Relaxed);
+        self.throttle(move |call| {
+            let request = || serde_json::from_slice::<Value>(call.body).unwrap();
+            call.operation == "TransactWriteItems"
+                && request()["TransactItems"].as_array().is_some_and(|items| items.len() == writes)
+        });
+    }
+
+    fn throttle(&self, which: impl Fn(&Call) -> bool + Send + Sync + 'static) {
+        let refusal = Fault::Refuse { status: 400, code: "ThrottlingException" };
+        self.weather(move |_, call| if which(call) { refusal } else { Fault::None }.into());
     }
 
     /// The bodies of the messages in the retry queue, delayed ones included once their time has come.
@@ -238,13 +230,17 @@ impl World {
 
     /// A client of the queues, and the retry queue's URL.
     pub async fn retry_queue(&self) -> (aws_sdk_sqs::Client, String) {
+        self.queue("RetryQueue").await
+    }
+
+    async fn queue(&self, name: &str) -> (aws_sdk_sqs::Client, String) {
         let config = aws_sdk_sqs::config::Builder::from(&local::bundle::sdk_config(&self.aws));
         // A receiver waits longer than the functions wait for AWS.
         let config = config.timeout_config(TimeoutConfig::disabled());
         let config = config.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         let sqs = aws_sdk_sqs::Client::from_conf(config.build());
-        let url = queue_url(&sqs, "RetryQueue").await;
-        (sqs, url)
+        let urls = sqs.list_queues().send().await.unwrap().queue_urls.unwrap_or_default();
+        (sqs, urls.into_iter().find(|url| url.ends_with(name)).unwrap())
     }
 
     /// Puts a message into the retry queue.
@@ -255,14 +251,13 @@ impl World {
 
     /// Puts the dead letters back, as `aws sqs start-message-move-task` does (docs/operations.md).
     pub async fn redrive(&self) {
-        let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
+        let (sqs, _) = self.retry_queue().await;
         let arn = "arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryDeadLetters";
         sqs.start_message_move_task().source_arn(arn).send().await.unwrap();
     }
 
     async fn messages(&self, queue: &str) -> Vec<String> {
-        let sqs = aws_sdk_sqs::Client::new(&local::bundle::sdk_config(&self.aws));
-        let url = queue_url(&sqs, queue).await;
+        let (sqs, url) = self.queue(queue).await;
         tokio::time::sleep(Duration::from_mins(15)).await; // virtual: the longest delay that SQS knows
         let mut bodies = Vec::new();
         loop {
@@ -401,11 +396,6 @@ impl Triggers {
 /// What the clocks show: what was set, and the time that has passed since it flows.
 fn flowing(set: &Mutex<Timestamp>, since: &OnceLock<Instant>) -> Timestamp {
     *set.lock().unwrap() + since.get().map(Instant::elapsed).unwrap_or_default()
-}
-
-async fn queue_url(sqs: &aws_sdk_sqs::Client, name: &str) -> String {
-    let urls = sqs.list_queues().send().await.unwrap().queue_urls.unwrap_or_default();
-    urls.into_iter().find(|url| url.ends_with(name)).unwrap()
 }
 
 fn start(aws: &Aws, template: &Template, surroundings: &Surroundings, wrap: &Wrap) -> (Arc<Gateway>, Arc<Lambda>) {

@@ -2,6 +2,7 @@
 //!
 //! The first attempt, a retry and a replay all come through [`process`].
 
+mod failure;
 mod kept;
 mod plan;
 mod verdict;
@@ -11,24 +12,24 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+pub use self::{
+    failure::{Failure, failure_key, failure_list, give_up, orphan},
+    kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of, replay_of_event, replay_of_failure},
+    plan::{Kind, interactions_list, phone_key, record_id, record_of},
+    verdict::Verdict,
+};
 use self::{
     kept::Note,
     plan::{Effect, Known, Obstacle, Plan, stored},
 };
-pub use self::{
-    kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of, replay_of_event, replay_of_failure},
-    plan::{Kind, interactions_list, phone_key, record_id, record_of},
-    verdict::{Failure, Verdict, failure_key, failure_list},
-};
 use crate::{
     hub::Hub,
-    ids::{derived, sha256_hex, sortable},
+    ids::sortable,
     inbound::InboundEvent,
     mapping::Outcome,
     registry::Target,
     store::{ABSENT, Commit, Item, Refusal, StoreError, Values, Write},
     tenant::TenantContext,
-    time::millis_text,
 };
 
 /// Tries of one transaction before the event is left to the retry queue. Each one that is refused teaches something, so
@@ -100,48 +101,6 @@ pub async fn settled(
         Seen::Repeat(verdict) if verdict.status != Status::Queued => Some(verdict),
         _ => None,
     }))
-}
-
-/// Keeps an event that is out of tries (`attempts` so far) after `error`, as a failure that holds its payload.
-///
-/// # Errors
-/// [`StoreError`] where AWS fails: it isn't kept then.
-pub async fn give_up(
-    hub: &Hub,
-    context: &TenantContext,
-    target: Option<&Target>,
-    (event, attempts): (&InboundEvent, u32),
-    error: &StoreError,
-) -> Result<Verdict, StoreError> {
-    let error = format!("AWS was failing at every try, at last: {error}; replay the event once it has recovered");
-    keep(hub, context, target, (event, attempts), ("retries_exhausted", &error)).await
-}
-
-/// Keeps an event whose system is gone, as a failure that holds its payload.
-///
-/// # Errors
-/// As [`give_up`].
-pub async fn orphan(
-    hub: &Hub,
-    context: &TenantContext,
-    event: &InboundEvent,
-    attempts: u32,
-) -> Result<Verdict, StoreError> {
-    let error = "the system was removed or switched off while the event waited; register it again and replay the event";
-    keep(hub, context, None, (event, attempts), ("system_gone", error)).await
-}
-
-async fn keep(
-    hub: &Hub,
-    context: &TenantContext,
-    target: Option<&Target>,
-    (event, attempts): (&InboundEvent, u32),
-    (code, error): (&str, &str),
-) -> Result<Verdict, StoreError> {
-    debug_assert_eq!(context.tenant(), &event.tenant_id);
-    let payload = &event.payload().unwrap_or_default();
-    let work = Work { attempts, ..Work::new(hub, target, event, payload) };
-    work.fail(code, error, &[]).await
 }
 
 struct Work<'a> {
@@ -246,81 +205,6 @@ impl<'a> Work<'a> {
                 Seen::Conflict => self.conflict().await,
             },
         }
-    }
-
-    /// Keeps an event that can't be applied, with a failure that holds its payload.
-    async fn fail(&self, code: &str, error: &str, warnings: &[String]) -> Result<Verdict, StoreError> {
-        match self.try_fail(code, error, warnings).await? {
-            Ok(verdict) => Ok(verdict),
-            Err(Seen::Repeat(verdict)) => Ok(self.answer_repeat(verdict).await),
-            Err(Seen::Conflict) => self.conflict().await,
-        }
-    }
-
-    /// The same identity came with another body: kept under an identity of its own.
-    async fn conflict(&self) -> Result<Verdict, StoreError> {
-        let body = sha256_hex(self.event.body.as_bytes());
-        let event = self.event;
-        let parts = [event.tenant_id.as_str(), event.system_id.as_str(), &self.identity, "conflict", &body];
-        let own = Work {
-            inbound_id: derived("inb", &parts),
-            identity: self.identity.clone(),
-            event_type: self.event_type.clone(),
-            ..*self
-        };
-        let error =
-            format!("an event with the id {} came before with another body; this one was not applied", self.identity);
-        match own.try_fail("event_conflict", &error, &[]).await? {
-            Ok(verdict) | Err(Seen::Repeat(verdict)) => Ok(verdict),
-            Err(Seen::Conflict) => Err(busy()), // two bodies with one SHA-256
-        }
-    }
-
-    async fn try_fail(
-        &self,
-        code: &str,
-        error: &str,
-        warnings: &[String],
-    ) -> Result<Result<Verdict, Seen>, StoreError> {
-        // A replay that fails again renews its failure.
-        let held_by = self.event.replay.as_ref().and_then(|replay| replay.failure_id.clone());
-        let id = held_by.unwrap_or_else(|| sortable("fail", self.hub.now(), (self.hub.random)()));
-        let failure = Failure { id, code: code.into(), error: error.into() };
-        let nothing = Map::new();
-        let note = Note { error, code, failure_id: &failure.id, ..self.note(Status::Failed, &nothing, warnings) };
-        let marker = self.marker(kept::item(self.hub, self.event, &note));
-        let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
-        for round in 0..ROUNDS_MAX {
-            match self.hub.store.commit(vec![marker.clone(), record.clone()]).await? {
-                Commit::Done => {
-                    self.hub.metrics.failure(self.event, &failure);
-                    return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure))));
-                }
-                Commit::Conflict => self.wait(round).await,
-                Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
-                    Some(seen) => return Ok(Err(seen)),
-                    None => self.wait(round).await,
-                },
-            }
-        }
-        Err(busy())
-    }
-
-    fn failure_item(&self, failure: &Failure) -> Item {
-        let event = self.event;
-        let (received, now) = (millis_text(event.received_at), self.hub.now());
-        let before = event.replay.as_ref().map_or(0, |replay| replay.attempts);
-        let item = Item::new(&failure_key(&event.tenant_id, &failure.id))
-            .listed(&failure_list(&event.tenant_id), now)
-            .text("op", "process_inbound_event")
-            .text("inb", self.inbound_id.as_str())
-            .text("code", failure.code.as_str())
-            .text("err", failure.error.as_str())
-            .text("first", received)
-            .text("last", millis_text(now))
-            .number("attempts", self.attempts.saturating_add(before).into())
-            .number("ttl", now.as_second().saturating_add_unsigned(self.hub.settings.failure_retention.as_secs()));
-        kept::with_event(item, event, &self.identity)
     }
 
     fn marker(&self, item: Item) -> Write {

@@ -1,9 +1,8 @@
-//! What processing an event gives, and where failures are kept.
+//! What processing an event gives.
 
 use serde_json::{Map, Value};
 
-use super::Status;
-use crate::{ids::TenantId, store::Key};
+use super::{Failure, Status};
 
 /// The answer to one event. Everything but an error of [`process`](super::process()) is a 2xx (contract §2).
 #[derive(Clone, Debug, PartialEq)]
@@ -20,27 +19,4 @@ pub struct Verdict {
     pub data: Map<String, Value>,
     /// Why it failed: a stable code and a sentence.
     pub failure: Option<Failure>,
-}
-
-/// Why an event can't be applied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    /// The failure's id, `fail_…`.
-    pub id: String,
-    /// A stable, machine-readable code.
-    pub code: String,
-    /// A sentence for people.
-    pub error: String,
-}
-
-/// The key of a failure.
-#[must_use]
-pub fn failure_key(tenant: &TenantId, id: &str) -> Key {
-    Key::of(tenant, "fail", id)
-}
-
-/// The list of a tenant's failures on the index by time.
-#[must_use]
-pub fn failure_list(tenant: &TenantId) -> String {
-    format!("{tenant}#fail")
 }

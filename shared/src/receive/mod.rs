@@ -25,8 +25,7 @@ use crate::{
     problem::Problem,
     process::{Verdict, give_up, process, queued},
     registry::Target,
-    retry::KEEP_AGAIN,
-    schedule,
+    schedule::{self, KEEP_AGAIN},
     signature::{SignatureError, SignedRequest, Verified},
     tenant::TenantContext,
 };

@@ -18,7 +18,7 @@ use local::{
 use serde_json::Value;
 use shared::{
     operation::{Operation, Reason, Waiting},
-    retry::KEEP_AGAIN,
+    schedule::KEEP_AGAIN,
 };
 use tokio::{sync::Notify, time::Instant};
 

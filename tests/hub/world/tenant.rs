@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use shared::signature::{SignatureConfig, UnsignedRequest};
+use shared::{
+    operation::{Operation, Reason, Waiting},
+    signature::{SignatureConfig, UnsignedRequest},
+};
 
 use super::PUBLIC_URL;
 
@@ -78,4 +81,16 @@ pub fn call_ended(event: &str, call: &str, number: &str) -> Value {
         "call": {"id": call, "destination_number": number, "duration_seconds": 180, "disposition": "INTERESTED"},
         "agent": {"name": "Sarah"},
     })
+}
+
+/// A payment of a customer, whom the CRM knows or doesn't.
+pub fn payment(n: u32, amount: u32, number: &str) -> Value {
+    json!({"id": format!("p{n}"), "type": "payment.succeeded", "data": {"object": {"id": format!("pay_{n}"),
+        "amount": amount, "currency": "USD", "metadata": {"customer_phone": number}}}})
+}
+
+/// The message of an event that waits until `due`.
+pub fn waiting(event: Value, attempt: u32, reason: Reason, due: Timestamp) -> String {
+    let event = serde_json::from_value(event).unwrap();
+    Operation::Inbound(Waiting { event, attempt, reason, due }).to_message()
 }
