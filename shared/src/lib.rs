@@ -33,6 +33,7 @@ pub mod run;
 pub mod webhook;
 
 // Rules: pure.
+pub mod endpoint;
 pub mod inbound;
 pub mod integration;
 pub mod mapping;
@@ -48,6 +49,7 @@ pub mod hub;
 pub mod keys;
 pub mod limits;
 pub mod metrics;
+pub mod outgoing;
 pub mod registry;
 pub mod secrets;
 pub mod store;
