@@ -104,6 +104,8 @@ pub struct QueueTrigger {
     pub batching_window: Duration,
     /// Whether the function names the messages that failed, instead of failing the whole batch.
     pub reports_failures: bool,
+    /// How many batches run at once at most.
+    pub concurrency: usize,
 }
 
 /// A function that runs at intervals.

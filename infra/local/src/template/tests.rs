@@ -64,8 +64,12 @@ fn queues_and_schedules_become_triggers() {
         batch_size: 5,
         batching_window: Duration::from_secs(3),
         reports_failures: true,
+        concurrency: 64,
     };
     assert_eq!(template.queue_triggers, [expected]);
+    let event = "{Type: SQS, Properties: {Queue: !GetAtt Q.Arn, ScalingConfig: {MaximumConcurrency: 5}}}";
+    let template = parse(&format!("{queue}{}", function(event))).unwrap();
+    assert_eq!(template.queue_triggers[0].concurrency, 5);
 
     for (expression, seconds) in [
         ("rate(1 minute)", Some(60)),
@@ -104,6 +108,8 @@ fn what_cannot_be_served_is_named() {
     let events = [
         ("{Type: S3}", "Resources.F.Events.E in the template: `cargo local` can't serve an event of type S3."),
         ("{Type: SQS, Properties: {Queue: a, FilterCriteria: {}}}", "unknown field `FilterCriteria`"),
+        ("{Type: SQS, Properties: {Queue: a, ScalingConfig: {MaximumConcurrency: 1}}}", "is not from 2 to 1000"),
+        ("{Type: SQS, Properties: {Queue: a, ScalingConfig: {Maximum: 2}}}", "unknown field `Maximum`"),
         ("{Type: HttpApi, Properties: {Path: /a, Method: GET}}", "missing field `ApiId`"),
         ("{Type: ScheduleV2, Properties: {ScheduleExpression: cron(0 12 * * ? *)}}", "the schedule cron(0 12 * * ? *)"),
     ];

@@ -5,8 +5,10 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -32,4 +34,18 @@ pub async fn run(template: &Template, aws: &Aws, lambda: &Arc<Lambda>, clock: &C
 pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left to say so: the same thing.
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Those of a batch that the function names as failed; `None` where it names something else, for which Lambda fails the
+/// whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
+fn failures<'a>(answer: &'a Value, batch: &[&str]) -> Option<HashSet<&'a str>> {
+    let failures = match answer.get("batchItemFailures") {
+        None | Some(Value::Null) => return Some(HashSet::new()),
+        Some(failures) => failures.as_array()?,
+    };
+    failures.iter().map(|failure| failure.get("itemIdentifier")?.as_str().filter(|id| batch.contains(id))).collect()
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
