@@ -1,4 +1,4 @@
-//! What makes a function run: routes, queues and schedules.
+//! What makes a function run: routes, queues, streams and schedules.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::document::{Resource, invalid, read as read_value};
 use super::resources::last_part;
-use super::{QueueTrigger, Route, Schedule, Template, TemplateError};
+use super::{QueueTrigger, Route, Schedule, Template, TemplateError, stream};
 
 /// How many batches of a queue run at once where the template doesn't say. Lambda goes up to 1250 by itself.
 const DEFAULT_CONCURRENCY: usize = 64;
@@ -16,7 +16,7 @@ const DEFAULT_CONCURRENCY: usize = 64;
 /// (<https://docs.aws.amazon.com/lambda/latest/api/API_ScalingConfig.html>).
 const CONCURRENCY_LIMITS: std::ops::RangeInclusive<usize> = 2..=1000;
 
-/// Reads a function's events into the template's routes, queue triggers and schedules.
+/// Reads a function's events into the template's routes, triggers and schedules.
 pub(super) fn read(
     resource: &Resource,
     default_authorizer: Option<&str>,
@@ -40,6 +40,10 @@ pub(super) fn read(
         match event.r#type.as_str() {
             "HttpApi" => template.routes.push(route(function.clone(), event.properties, default_authorizer, &at)?),
             "SQS" => template.queue_triggers.push(queue_trigger(function.clone(), event.properties, &at)?),
+            "DynamoDB" if template.stream_triggers.is_empty() => {
+                template.stream_triggers.push(stream::read_trigger(function.clone(), event.properties, &at)?);
+            }
+            "DynamoDB" => return Err(TemplateError::Unsupported { at, what: "a second event of a stream".to_owned() }),
             "ScheduleV2" => template.schedules.push(schedule(function.clone(), name, event.properties, &at)?),
             other => return Err(TemplateError::Unsupported { at, what: format!("an event of type {other}") }),
         }
@@ -117,7 +121,7 @@ fn queue_trigger(function: String, properties: Value, at: &str) -> Result<QueueT
 }
 
 /// Whether the function names what failed of a batch.
-fn reports_failures(function_response_types: &[String]) -> bool {
+pub(super) fn reports_failures(function_response_types: &[String]) -> bool {
     function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures")
 }
 

@@ -1,7 +1,8 @@
-//! What calls functions without being asked: queues and schedules.
+//! What calls functions without being asked: queues, a table's stream and schedules.
 
 mod queue;
 mod schedule;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,9 @@ pub async fn run(template: &Template, aws: &Aws, lambda: &Arc<Lambda>, clock: &C
     let mut triggers = JoinSet::new();
     for trigger in &template.queue_triggers {
         triggers.spawn(queue::run(trigger.clone(), aws.clone(), Arc::clone(lambda), stop.clone()));
+    }
+    for trigger in &template.stream_triggers {
+        triggers.spawn(stream::run(trigger.clone(), aws.clone(), Arc::clone(lambda), stop.clone()));
     }
     for trigger in &template.schedules {
         triggers.spawn(schedule::run(trigger.clone(), Arc::clone(lambda), Arc::clone(clock), stop.clone()));

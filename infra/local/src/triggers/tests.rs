@@ -1,5 +1,7 @@
 //! Tests of triggers, in paused time.
 
+mod stream;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -50,7 +52,15 @@ impl World {
       QueueName: q
       VisibilityTimeout: 60
       RedrivePolicy: {{deadLetterTargetArn: !GetAtt D.Arn, maxReceiveCount: 2}}
-  D: {{Type: AWS::SQS::Queue, Properties: {{QueueName: d}}}}"
+  D: {{Type: AWS::SQS::Queue, Properties: {{QueueName: d}}}}
+  T:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: t-t
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{{AttributeName: pk, AttributeType: S}}]
+      KeySchema: [{{AttributeName: pk, KeyType: HASH}}]
+      StreamSpecification: {{StreamViewType: NEW_IMAGE}}"
         );
         let template = Template::parse(&text, &aws.endpoint_url()).unwrap();
         aws.provision(&template).await.unwrap();
