@@ -4,7 +4,7 @@
 //!
 //! * [`template`] reads what `infra/template.yaml` deploys.
 //! * [`gateway`] takes HTTP requests and calls functions.
-//! * [`triggers`] call functions for what is in queues, and on schedules.
+//! * [`triggers`] call functions for what is in queues and a table's stream, and on schedules.
 //! * [`lambda`] runs the [`functions`].
 //! * [`aws`] is what the functions use: tables, queues and secrets, embedded.
 

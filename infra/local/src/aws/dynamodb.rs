@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dynoxide::{Database, DynoxideError};
@@ -10,30 +11,33 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::OpenError;
+use super::stream::{self, Stream};
+use crate::Clock;
 
 /// The database, and whether its calls wait for a disk.
 pub(super) struct Engine {
     database: Database,
+    stream: Arc<Stream>,
     on_disk: bool,
 }
 
 impl Engine {
     pub(super) fn in_memory() -> Result<Self, OpenError> {
         let database = Database::memory().map_err(|error| OpenError::Database(error.to_string()))?;
-        Ok(Self { database, on_disk: false })
+        Ok(Self { database, stream: Arc::new(Stream::new(None)), on_disk: false })
     }
 
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(path: &Path, clock: Clock) -> Result<Self, OpenError> {
         let database =
             Database::new(&path.to_string_lossy()).map_err(|error| OpenError::Database(error.to_string()))?;
-        Ok(Self { database, on_disk: true })
+        Ok(Self { database, stream: Arc::new(Stream::new(Some(clock))), on_disk: true })
     }
 
     /// Carries out one operation. What waits for a disk gets a thread of its own; what doesn't lets other tasks run
     /// before, so that concurrent callers interleave call by call even on a runtime of one thread.
     pub(super) async fn call(&self, operation: &str, body: Bytes) -> Response<Bytes> {
         let operation = operation.to_owned();
-        let answer = self.run(move |database| execute(database, &operation, &body)).await;
+        let answer = self.run(move |database, stream| execute(database, stream, &operation, &body)).await;
         match answer.unwrap_or_else(|error| Err(internal(error))) {
             Ok(json) => super::answer(StatusCode::OK, json),
             Err(error) => {
@@ -44,21 +48,31 @@ impl Engine {
     }
 
     pub(super) async fn sweep_expired(&self) -> Result<usize, String> {
-        let swept = self.run(Database::sweep_ttl).await?;
+        let swept = self.run(|database, _| database.sweep_ttl()).await?;
         swept.map_err(|error| error.to_string())
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, String> {
+    /// The stream of one of the tables.
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// Does something with the database and the stream of one of its tables.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database, &Stream) -> T + Send + 'static,
+    ) -> Result<T, String> {
         if !self.on_disk {
             tokio::task::yield_now().await;
-            return Ok(work(&self.database));
+            return Ok(work(&self.database, &self.stream));
         }
-        let database = self.database.clone();
-        tokio::task::spawn_blocking(move || work(&database)).await.map_err(|error| error.to_string())
+        let (database, stream) = (self.database.clone(), Arc::clone(&self.stream));
+        tokio::task::spawn_blocking(move || work(&database, &stream)).await.map_err(|error| error.to_string())
     }
 }
 
-fn execute(database: &Database, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
+/// Carries out one operation. Those that might insert what belongs into the stream go by way of it.
+fn execute(database: &Database, stream: &Stream, operation: &str, body: &[u8]) -> Result<String, DynoxideError> {
     fn run<I: DeserializeOwned, O: Serialize>(
         body: &[u8],
         work: impl FnOnce(I) -> Result<O, DynoxideError>,
@@ -68,24 +82,24 @@ fn execute(database: &Database, operation: &str, body: &[u8]) -> Result<String, 
     }
     match operation {
         "BatchGetItem" => run(body, |request| database.batch_get_item(request)),
-        "BatchWriteItem" => run(body, |request| database.batch_write_item(request)),
+        "BatchWriteItem" => run(body, |request| stream.batch_write_item(database, request)),
         "CreateTable" => run(body, |request| database.create_table(request)),
         "DeleteItem" => run(body, |request| database.delete_item(request)),
         "DeleteTable" => run(body, |request| database.delete_table(request)),
         "DescribeTable" => run(body, |request| database.describe_table(request)),
         "DescribeTimeToLive" => run(body, |request| database.describe_time_to_live(request)),
-        "ExecuteStatement" => run(body, |request| database.execute_statement(request)),
+        "ExecuteStatement" => run(body, |request| stream.execute_statement(database, request)),
         "GetItem" => run(body, |request| database.get_item(request)),
-        "ListTables" => run(body, |request| database.list_tables(request)),
+        "ListTables" => run(body, |request| stream::list_tables(database, request)),
         "ListTagsOfResource" => run(body, |request| database.list_tags_of_resource(request)),
-        "PutItem" => run(body, |request| database.put_item(request)),
+        "PutItem" => run(body, |request| stream.put_item(database, request)),
         "Query" => run(body, |request| database.query(request)),
         "Scan" => run(body, |request| database.scan(request)),
         "TagResource" => run(body, |request| database.tag_resource(request)),
         "TransactGetItems" => run(body, |request| database.transact_get_items(request)),
-        "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
+        "TransactWriteItems" => run(body, |request| stream.transact_write_items(database, request)),
         "UntagResource" => run(body, |request| database.untag_resource(request)),
-        "UpdateItem" => run(body, |request| database.update_item(request)),
+        "UpdateItem" => run(body, |request| stream.update_item(database, request)),
         "UpdateTable" => run(body, |request| database.update_table(request)),
         "UpdateTimeToLive" => run(body, |request| database.update_time_to_live(request)),
         _ => Err(DynoxideError::UnsupportedCapability(format!("cargo local's DynamoDB has no {operation}."))),

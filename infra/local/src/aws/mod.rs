@@ -14,6 +14,7 @@ mod sdk;
 mod secrets;
 mod server;
 mod storage;
+mod stream;
 mod tap;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::stream::{SIDE_TABLE, Spec};
 use super::{Aws, Service};
 use crate::template::{Queue, Table, Template};
 
@@ -34,6 +35,14 @@ impl Aws {
     pub async fn provision(&self, template: &Template) -> Result<(), ProvisionError> {
         for table in &template.tables {
             self.provision_table(table).await?;
+        }
+        for trigger in &template.stream_triggers {
+            let spec = Spec::new(trigger, &template.tables);
+            self.engines.dynamodb.serve_stream(spec).await.map_err(|message| ProvisionError::Refused {
+                operation: "CreateTable",
+                name: SIDE_TABLE.to_owned(),
+                message,
+            })?;
         }
         for queue in &template.queues {
             self.provision_queue(queue).await?;

@@ -24,6 +24,9 @@ use crate::Clock;
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>).
 const DELAY_SECONDS_MAX: u64 = 900;
 
+/// The longest name of a message group (same page).
+const GROUP_LENGTH_MAX: usize = 128;
+
 /// The queues, and the log that brings their messages back.
 pub(super) struct Engine {
     provider: Arc<RustackSqs>,
@@ -70,11 +73,20 @@ impl Engine {
         Ok(engine)
     }
 
-    pub(super) async fn call(&self, operation: &str, body: Bytes) -> Response<Bytes> {
-        let request = super::json_of(&body);
+    pub(super) async fn call(&self, operation: &str, mut body: Bytes) -> Response<Bytes> {
+        let mut request = super::json_of(&body);
         if delays(&request).any(|delay| delay > DELAY_SECONDS_MAX) {
             let message = "Value for parameter DelaySeconds is invalid. Reason: Must be >= 0 and <= 900.";
             return super::error(StatusCode::BAD_REQUEST, "com.amazonaws.sqs#InvalidParameterValue", message);
+        }
+        let groups = take_groups(operation, &mut request);
+        if !groups.iter().all(is_group) {
+            let message = "Value for parameter MessageGroupId is invalid. Reason: MessageGroupId can only include \
+                           alphanumeric and punctuation characters. 1 to 128 in length.";
+            return super::error(StatusCode::BAD_REQUEST, "com.amazonaws.sqs#InvalidParameterValue", message);
+        }
+        if !groups.is_empty() {
+            body = request.to_string().into();
         }
         if operation == "StartMessageMoveTask" {
             return Box::pin(move_task::run(self, &request)).await;
@@ -171,6 +183,28 @@ fn entry_of<'a>(request: &'a Value, done: &Value) -> Option<&'a Value> {
 fn delays(request: &Value) -> impl Iterator<Item = u64> {
     let batch = list(request, "Entries");
     std::iter::once(request).chain(batch).filter_map(|message| message.get("DelaySeconds")?.as_u64())
+}
+
+/// Takes the message groups off what is sent to a standard queue: the embedded engine knows them of FIFO queues only.
+///
+/// In AWS they make a standard queue fair: a group with many messages doesn't hold up the others
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>). That isn't
+/// emulated. A trigger here runs many batches at once, and a group holds up the others only where it fills all of them.
+fn take_groups(operation: &str, request: &mut Value) -> Vec<Value> {
+    let sends = matches!(operation, "SendMessage" | "SendMessageBatch");
+    if !sends || text(request, "QueueUrl").rsplit('.').next() == Some("fifo") {
+        return Vec::new();
+    }
+    let take = |message: &mut Value| message.as_object_mut()?.remove("MessageGroupId");
+    let mut groups = Vec::from_iter(take(request));
+    let entries = request.get_mut("Entries").and_then(Value::as_array_mut);
+    groups.extend(entries.into_iter().flatten().filter_map(take));
+    groups
+}
+
+fn is_group(group: &Value) -> bool {
+    let valid = |name: &str| name.len() <= GROUP_LENGTH_MAX && name.bytes().all(|byte| byte.is_ascii_graphic());
+    group.as_str().is_some_and(|name| !name.is_empty() && valid(name))
 }
 
 /// The message that a receipt handle is about: the embedded engine's handles are `<message id>:<more>` in base64.

@@ -3,6 +3,7 @@
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Aws, OpenError, dynamodb, queues, secrets};
 use crate::Clock;
@@ -12,7 +13,8 @@ impl Aws {
     /// the last handle is gone.
     ///
     /// Must be called within a tokio runtime. `port` is the one that queue URLs name; `clock` times the delays of
-    /// messages over a restart. Tables and secrets survive a power failure, messages the end of the process.
+    /// messages over a restart, and numbers a stream's records. Tables and secrets survive a power failure, messages
+    /// the end of the process.
     ///
     /// # Errors
     /// When the directory is in use, not writable, or damaged.
@@ -20,7 +22,7 @@ impl Aws {
         let failed = |source| OpenError::File { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let lock = lock(directory)?;
-        let dynamodb = dynamodb::Engine::open(&directory.join("dynamodb.sqlite"))?;
+        let dynamodb = dynamodb::Engine::open(&directory.join("dynamodb.sqlite"), Arc::clone(&clock))?;
         let queues = queues::Engine::open(&directory.join("queues.jsonl"), port, clock).await?;
         let secrets = secrets::Engine::open(&directory.join("secrets.jsonl")).await?;
         Ok(Self::new(dynamodb, queues, secrets, port, Some(lock)))

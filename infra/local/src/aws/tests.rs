@@ -289,3 +289,41 @@ async fn a_directory_belongs_to_one_process() {
     drop(aws);
     on_disk(directory.path()).await;
 }
+
+#[tokio::test]
+async fn a_standard_queue_takes_message_groups() {
+    let aws = in_memory().await;
+    let sqs = clients(&aws).sqs;
+    let url = format!("http://127.0.0.1:9001/{ACCOUNT_ID}/work");
+    let send = |group: &str| sqs.send_message().queue_url(&url).message_body("one").message_group_id(group).send();
+    send("a.~!").await.unwrap();
+    send(&"g".repeat(128)).await.unwrap();
+    for group in ["", "a b", "\u{e9}", &"g".repeat(129)] {
+        let refused = describe(&send(group).await.unwrap_err());
+        assert!(refused.starts_with("400") && refused.contains("MessageGroupId is invalid"), "{group}: {refused}");
+    }
+    let entry = |id: &str, group| {
+        let entry = aws_sdk_sqs::types::SendMessageBatchRequestEntry::builder().id(id).message_body(id);
+        entry.set_message_group_id(group).build().unwrap()
+    };
+    let batch = |group: &str| sqs.send_message_batch().queue_url(&url).entries(entry("b", Some(group.to_owned())));
+    let answer = batch("g").entries(entry("c", None)).send().await.unwrap();
+    assert_eq!((answer.successful.len(), answer.failed.len()), (2, 0));
+    batch(" ").send().await.unwrap_err();
+    let mut received = receive(&clients(&aws), "work").await;
+    received.sort_by_key(|message| message.body.clone());
+    assert_eq!(bodies(&received), ["b", "c", "one", "one"]);
+}
+
+#[tokio::test]
+async fn a_fifo_queue_keeps_its_message_groups() {
+    let aws = in_memory().await;
+    let attributes = serde_json::json!({"FifoQueue": "true", "ContentBasedDeduplication": "true"});
+    let create = serde_json::json!({"QueueName": "q.fifo", "Attributes": attributes});
+    aws.request(Service::Sqs, "CreateQueue", &create).await.unwrap();
+    let url = format!("http://127.0.0.1:9001/{ACCOUNT_ID}/q.fifo");
+    let send = serde_json::json!({"QueueUrl": url, "MessageBody": "a", "MessageGroupId": "g"});
+    aws.request(Service::Sqs, "SendMessage", &send).await.unwrap();
+    let ungrouped = serde_json::json!({"QueueUrl": url, "MessageBody": "a"});
+    aws.request(Service::Sqs, "SendMessage", &ungrouped).await.unwrap_err();
+}

@@ -12,6 +12,9 @@ use crate::aws::{ACCOUNT_ID, REGION};
 /// What `AWS::StackName` is here; names that the template leaves to CloudFormation begin with it.
 const STACK_NAME: &str = "smrt-local";
 
+/// The end of a stream's ARN. In AWS it is the time at which the stream was made.
+const STREAM_LABEL: &str = "2026-01-01T00:00:00.000";
+
 /// Values of parameters that are other than their defaults.
 const PARAMETERS: [(&str, &str); 1] = [("Stage", "local")];
 
@@ -65,6 +68,10 @@ impl Document {
                 "AWS::DynamoDB::Table" => {
                     let name = resource.name("TableName")?;
                     named.push((format!("{id}.Arn"), arn("dynamodb", &format!("table/{name}"))));
+                    if resource.has("/Properties/StreamSpecification") {
+                        let stream = format!("table/{name}/stream/{STREAM_LABEL}");
+                        named.push((format!("{id}.StreamArn"), arn("dynamodb", &stream)));
+                    }
                     named.push((id.to_owned(), name.into()));
                 }
                 "AWS::SQS::Queue" => {

@@ -1,4 +1,4 @@
-//! What makes a function run: routes, queues and schedules.
+//! What makes a function run: routes, queues, streams and schedules.
 
 use std::time::Duration;
 
@@ -7,9 +7,16 @@ use serde_json::Value;
 
 use super::document::{Resource, invalid, read as read_value};
 use super::resources::last_part;
-use super::{QueueTrigger, Route, Schedule, Template, TemplateError};
+use super::{QueueTrigger, Route, Schedule, Template, TemplateError, stream};
 
-/// Reads a function's events into the template's routes, queue triggers and schedules.
+/// How many batches of a queue run at once where the template doesn't say. Lambda goes up to 1250 by itself.
+const DEFAULT_CONCURRENCY: usize = 64;
+
+/// What the template may say
+/// (<https://docs.aws.amazon.com/lambda/latest/api/API_ScalingConfig.html>).
+const CONCURRENCY_LIMITS: std::ops::RangeInclusive<usize> = 2..=1000;
+
+/// Reads a function's events into the template's routes, triggers and schedules.
 pub(super) fn read(
     resource: &Resource,
     default_authorizer: Option<&str>,
@@ -33,6 +40,10 @@ pub(super) fn read(
         match event.r#type.as_str() {
             "HttpApi" => template.routes.push(route(function.clone(), event.properties, default_authorizer, &at)?),
             "SQS" => template.queue_triggers.push(queue_trigger(function.clone(), event.properties, &at)?),
+            "DynamoDB" if template.stream_triggers.is_empty() => {
+                template.stream_triggers.push(stream::read_trigger(function.clone(), event.properties, &at)?);
+            }
+            "DynamoDB" => return Err(TemplateError::Unsupported { at, what: "a second event of a stream".to_owned() }),
             "ScheduleV2" => template.schedules.push(schedule(function.clone(), name, event.properties, &at)?),
             other => return Err(TemplateError::Unsupported { at, what: format!("an event of type {other}") }),
         }
@@ -82,22 +93,36 @@ fn queue_trigger(function: String, properties: Value, at: &str) -> Result<QueueT
         maximum_batching_window_in_seconds: u64,
         #[serde(default)]
         function_response_types: Vec<String>,
-        /// Limits how many copies run at once; here it is always one.
-        #[serde(default, rename = "ScalingConfig")]
-        _scaling_config: Value,
+        #[serde(default)]
+        scaling_config: ScalingConfig,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+    struct ScalingConfig {
+        maximum_concurrency: Option<usize>,
     }
     /// Lambda's own (<https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html>).
     fn default_batch_size() -> usize {
         10
     }
     let properties: Properties = read_value(properties, at)?;
+    let concurrency = properties.scaling_config.maximum_concurrency;
+    if concurrency.is_some_and(|concurrency| !CONCURRENCY_LIMITS.contains(&concurrency)) {
+        return Err(invalid(at, "its MaximumConcurrency is not from 2 to 1000"));
+    }
     Ok(QueueTrigger {
         function,
         queue: last_part(&properties.queue),
         batch_size: properties.batch_size,
         batching_window: Duration::from_secs(properties.maximum_batching_window_in_seconds),
-        reports_failures: properties.function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures"),
+        reports_failures: reports_failures(&properties.function_response_types),
+        concurrency: concurrency.unwrap_or(DEFAULT_CONCURRENCY),
     })
+}
+
+/// Whether the function names what failed of a batch.
+pub(super) fn reports_failures(function_response_types: &[String]) -> bool {
+    function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures")
 }
 
 fn schedule(function: String, name: String, properties: Value, at: &str) -> Result<Schedule, TemplateError> {

@@ -6,6 +6,7 @@
 mod document;
 mod events;
 mod resources;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,8 @@ pub struct Template {
     pub queues: Vec<Queue>,
     /// Which functions are fed from which queues.
     pub queue_triggers: Vec<QueueTrigger>,
+    /// Which function is fed from a table's stream; one at most.
+    pub stream_triggers: Vec<StreamTrigger>,
     /// Which functions run on a schedule.
     pub schedules: Vec<Schedule>,
 }
@@ -104,7 +107,30 @@ pub struct QueueTrigger {
     pub batching_window: Duration,
     /// Whether the function names the messages that failed, instead of failing the whole batch.
     pub reports_failures: bool,
+    /// How many batches run at once at most.
+    pub concurrency: usize,
 }
+
+/// A table's stream that feeds a function with new items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamTrigger {
+    /// The function that is invoked.
+    pub function: String,
+    /// The table's name.
+    pub table: String,
+    /// The stream's ARN.
+    pub stream_arn: String,
+    /// How many records one invocation gets at most.
+    pub batch_size: usize,
+    /// Whether the function names the record that failed, instead of failing the whole batch.
+    pub reports_failures: bool,
+    /// An item goes to the function when any of these is true of it.
+    pub filters: Vec<StreamFilter>,
+}
+
+/// What must be true of a new item: each of these attributes is one of its texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamFilter(pub BTreeMap<String, Vec<String>>);
 
 /// A function that runs at intervals.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::{Document, Resource, invalid, plain_text, read as read_value};
-use super::{Authorizer, FunctionSpec, Queue, Table, Template, TemplateError, events};
+use super::{Authorizer, FunctionSpec, Queue, Table, Template, TemplateError, events, stream};
 
 /// Types that need nothing locally: they watch or permit, or keep what is printed to the terminal here.
 const NOT_NEEDED: [&str; 6] = [
@@ -32,6 +32,7 @@ pub(super) fn read(document: &Document) -> Result<Template, TemplateError> {
         tables: Vec::new(),
         queues: Vec::new(),
         queue_triggers: Vec::new(),
+        stream_triggers: Vec::new(),
         schedules: Vec::new(),
     };
     let resources = document.resources()?;
@@ -57,10 +58,11 @@ pub(super) fn read(document: &Document) -> Result<Template, TemplateError> {
             kind => return Err(unsupported(resource, kind)),
         }
     }
+    stream::check(&template)?;
     Ok(template)
 }
 
-fn unsupported(resource: &Resource, what: &str) -> TemplateError {
+pub(super) fn unsupported(resource: &Resource, what: &str) -> TemplateError {
     TemplateError::Unsupported { at: resource.place(), what: what.to_owned() }
 }
 
@@ -139,6 +141,7 @@ fn read_table(resource: &Resource) -> Result<Table, TemplateError> {
         attribute_name: String,
         enabled: bool,
     }
+    stream::check_view(resource)?;
     let mut definition = resource.properties(&[
         "AttributeDefinitions",
         "BillingMode",

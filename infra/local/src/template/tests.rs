@@ -64,8 +64,12 @@ fn queues_and_schedules_become_triggers() {
         batch_size: 5,
         batching_window: Duration::from_secs(3),
         reports_failures: true,
+        concurrency: 64,
     };
     assert_eq!(template.queue_triggers, [expected]);
+    let event = "{Type: SQS, Properties: {Queue: !GetAtt Q.Arn, ScalingConfig: {MaximumConcurrency: 5}}}";
+    let template = parse(&format!("{queue}{}", function(event))).unwrap();
+    assert_eq!(template.queue_triggers[0].concurrency, 5);
 
     for (expression, seconds) in [
         ("rate(1 minute)", Some(60)),
@@ -82,6 +86,97 @@ fn queues_and_schedules_become_triggers() {
         let schedules = parse(&function(&event)).map(|template| template.schedules);
         let interval = schedules.as_ref().ok().map(|schedules| schedules[0].interval.as_secs());
         assert_eq!(interval, seconds, "{expression}: {schedules:?}");
+    }
+}
+
+const TABLE: &str =
+    "  T: {Type: AWS::DynamoDB::Table, Properties: {StreamSpecification: {StreamViewType: NEW_IMAGE}}}\n";
+
+fn stream_event(more: &str, patterns: &[&str]) -> String {
+    let filters: Vec<_> = patterns.iter().map(|pattern| format!("{{Pattern: '{pattern}'}}")).collect();
+    let filters = filters.join(", ");
+    format!(
+        "{{Type: DynamoDB, Properties: {{Stream: !GetAtt T.StreamArn, \
+         FilterCriteria: {{Filters: [{filters}]}}{more}}}}}"
+    )
+}
+
+#[test]
+fn a_stream_becomes_a_trigger() {
+    let patterns = [
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"outbox":{"S":["event"]}}}}"#,
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"a":{"S":["b","c"]},"d":{"S":["e"]}}}}"#,
+    ];
+    let more = ", StartingPosition: TRIM_HORIZON, BatchSize: 7, MaximumBatchingWindowInSeconds: 0, \
+                ParallelizationFactor: 10, BisectBatchOnFunctionError: true, MaximumRetryAttempts: -1, \
+                MaximumRecordAgeInSeconds: -1, FunctionResponseTypes: [ReportBatchItemFailures], \
+                DestinationConfig: {OnFailure: {Destination: !GetAtt T.Arn}}";
+    let filter = |attributes: &[(&str, &[&str])]| {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+        StreamFilter(attributes.iter().map(|(name, values)| ((*name).to_owned(), texts(values))).collect())
+    };
+    let expected = StreamTrigger {
+        function: "f".to_owned(),
+        table: "smrt-local-T".to_owned(),
+        stream_arn: "arn:aws:dynamodb:us-east-1:000000000000:table/smrt-local-T/stream/2026-01-01T00:00:00.000"
+            .to_owned(),
+        batch_size: 7,
+        reports_failures: true,
+        filters: vec![filter(&[("outbox", &["event"])]), filter(&[("a", &["b", "c"]), ("d", &["e"])])],
+    };
+    let template = parse(&format!("{}\n{TABLE}", function(&stream_event(more, &patterns)))).unwrap();
+    assert_eq!(template.stream_triggers, [expected]);
+    assert!(template.tables[0].definition.get("StreamSpecification").is_none());
+    let short = stream_event(", StartingPosition: TRIM_HORIZON", &patterns[..1]);
+    let template = parse(&format!("{TABLE}{}", function(&short))).unwrap();
+    assert_eq!((template.stream_triggers[0].batch_size, template.stream_triggers[0].reports_failures), (100, false));
+}
+
+#[test]
+fn a_stream_that_cannot_be_served_is_named() {
+    let start = ", StartingPosition: TRIM_HORIZON";
+    let good = r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"a":{"S":["b"]}}}}"#;
+    let events = [
+        (stream_event("", &[good]), "missing field `StartingPosition`"),
+        (stream_event(", StartingPosition: LATEST", &[good]), "a stream that isn't read from its TRIM_HORIZON"),
+        (stream_event(", StartingPosition: TRIM_HORIZON, TumblingWindowInSeconds: 1", &[good]), "unknown field"),
+        (stream_event(start, &[]), "a stream without a filter"),
+        (
+            "{Type: DynamoDB, Properties: {Stream: !GetAtt T.Arn, StartingPosition: TRIM_HORIZON}}".to_owned(),
+            "no table's stream",
+        ),
+        ("{Type: DynamoDB, Properties: {Stream: !GetAtt U.StreamArn}}".to_owned(), "nothing is known as U.StreamArn"),
+        (stream_event(start, &[good]).replace("!GetAtt T.StreamArn", "'a:table/V/stream/x'"), "there is no table V"),
+        (
+            format!("{}, E2: {}", stream_event(start, &[good]), stream_event(start, &[good])),
+            "a second event of a stream",
+        ),
+    ];
+    for (event, expected) in events {
+        let error = parse(&format!("{TABLE}  U: {{Type: AWS::DynamoDB::Table}}\n{}", function(&event)));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    for pattern in [
+        "{}",
+        "no JSON",
+        r#"{"eventName":["INSERT"]}"#,
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{}}}"#,
+        r#"{"eventName":["INSERT","MODIFY"],"dynamodb":{"NewImage":{"a":{"S":["b"]}}}}"#,
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"a":{"N":["1"]}}}}"#,
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"a":{"S":[{"prefix":"b"}]}}}}"#,
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"a":{"S":["b"]}},"Keys":{"a":{"S":["b"]}}}}"#,
+        r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"a":{"S":["b"]}}},"userIdentity":{}}"#,
+    ] {
+        let error = parse(&format!("{TABLE}{}", function(&stream_event(start, &[good, pattern])))).unwrap_err();
+        assert!(error.to_string().contains(&format!("can't serve the filter {pattern};")), "{error}");
+    }
+    for (from, to, expected) in [
+        ("NEW_IMAGE", "KEYS_ONLY", "a stream of KEYS_ONLY"),
+        ("NEW_IMAGE", "NEW_IMAGE, ResourcePolicy: {}", "unknown field `ResourcePolicy`"),
+    ] {
+        let error = parse(&TABLE.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }
 
@@ -104,6 +199,8 @@ fn what_cannot_be_served_is_named() {
     let events = [
         ("{Type: S3}", "Resources.F.Events.E in the template: `cargo local` can't serve an event of type S3."),
         ("{Type: SQS, Properties: {Queue: a, FilterCriteria: {}}}", "unknown field `FilterCriteria`"),
+        ("{Type: SQS, Properties: {Queue: a, ScalingConfig: {MaximumConcurrency: 1}}}", "is not from 2 to 1000"),
+        ("{Type: SQS, Properties: {Queue: a, ScalingConfig: {Maximum: 2}}}", "unknown field `Maximum`"),
         ("{Type: HttpApi, Properties: {Path: /a, Method: GET}}", "missing field `ApiId`"),
         ("{Type: ScheduleV2, Properties: {ScheduleExpression: cron(0 12 * * ? *)}}", "the schedule cron(0 12 * * ? *)"),
     ];

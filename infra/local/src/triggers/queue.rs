@@ -1,5 +1,6 @@
 //! Feeds messages to a function, as Lambda's event source mappings do
-//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>), one batch at a time.
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>): many batches at once, so that a slow one holds up no
+//! other.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::stopped;
+use super::{failures, stopped, text};
 use crate::aws::{ACCOUNT_ID, Aws, REGION, Service};
 use crate::lambda::Lambda;
 use crate::template::QueueTrigger;
@@ -30,23 +32,40 @@ struct Mapping {
     lambda: Arc<Lambda>,
 }
 
-/// Runs one trigger until it is time to stop.
+/// Runs one trigger until it is time to stop and its batches have ended.
 pub(super) async fn run(trigger: QueueTrigger, aws: Aws, lambda: Arc<Lambda>, mut stop: watch::Receiver<bool>) {
     let queue_url = format!("{}/{ACCOUNT_ID}/{}", aws.endpoint_url(), trigger.queue);
-    let mapping = Mapping { trigger, queue_url, aws, lambda };
+    let mapping = Arc::new(Mapping { trigger, queue_url, aws, lambda });
+    let mut running = JoinSet::new();
     loop {
+        let next = async {
+            make_room(&mut running, mapping.trigger.concurrency).await;
+            mapping.batch().await
+        };
         let batch = tokio::select! {
-            batch = mapping.batch() => batch,
-            () = stopped(&mut stop) => return,
+            batch = next => batch,
+            () = stopped(&mut stop) => break,
         };
         match batch {
             Ok(messages) if messages.is_empty() => {}
-            Ok(messages) => mapping.process(&messages).await,
+            Ok(messages) => {
+                let mapping = Arc::clone(&mapping);
+                running.spawn(async move { mapping.process(&messages).await });
+            }
             Err(error) => {
                 tracing::error!(queue = mapping.trigger.queue, error, "a queue can't be read");
                 sleep(PAUSE).await;
             }
         }
+    }
+    make_room(&mut running, 1).await;
+}
+
+/// Waits until fewer than this many batches run.
+async fn make_room(running: &mut JoinSet<()>, count: usize) {
+    while running.try_join_next().is_some() {}
+    while running.len() >= count {
+        running.join_next().await;
     }
 }
 
@@ -89,17 +108,31 @@ impl Mapping {
                 return;
             }
         };
-        let failed = if self.trigger.reports_failures { failures(&answer, messages) } else { Some(HashSet::new()) };
+        let ids: Vec<_> = messages.iter().map(|message| text(message, "MessageId")).collect();
+        let failed = if self.trigger.reports_failures { failures(&answer, &ids) } else { Some(HashSet::new()) };
         let Some(failed) = failed else {
             tracing::error!(function, messages = messages.len(), "a batch failed: its answer names no messages of it");
             return;
         };
-        for message in messages.iter().filter(|message| !failed.contains(text(message, "MessageId"))) {
-            let request = json!({"QueueUrl": self.queue_url, "ReceiptHandle": text(message, "ReceiptHandle")});
-            if let Err(error) = self.aws.request(Service::Sqs, "DeleteMessage", &request).await {
-                tracing::error!(queue = self.trigger.queue, error, "a message can't be deleted");
-            }
+        let done: Vec<_> = messages.iter().filter(|message| !failed.contains(text(message, "MessageId"))).collect();
+        for messages in done.chunks(MESSAGES_MAX) {
+            self.delete(messages).await;
         }
+    }
+
+    async fn delete(&self, messages: &[&Value]) {
+        let handles = messages.iter().map(|message| text(message, "ReceiptHandle")).enumerate();
+        let entries: Vec<_> =
+            handles.map(|(id, handle)| json!({"Id": id.to_string(), "ReceiptHandle": handle})).collect();
+        let request = json!({"QueueUrl": self.queue_url, "Entries": entries});
+        let error = match self.aws.request(Service::Sqs, "DeleteMessageBatch", &request).await {
+            Ok(answer) => match answer.get("Failed").and_then(Value::as_array) {
+                Some(failed) if !failed.is_empty() => json!(failed).to_string(),
+                _ => return,
+            },
+            Err(error) => error,
+        };
+        tracing::error!(queue = self.trigger.queue, error, "messages can't be deleted");
     }
 
     fn record(&self, message: &Value) -> Value {
@@ -117,17 +150,6 @@ impl Mapping {
     }
 }
 
-/// The messages that the function names as failed; `None` where it names something else, for which Lambda fails the
-/// whole batch (<https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>).
-fn failures<'a>(answer: &'a Value, messages: &[Value]) -> Option<HashSet<&'a str>> {
-    let failures = match answer.get("batchItemFailures") {
-        None | Some(Value::Null) => return Some(HashSet::new()),
-        Some(failures) => failures.as_array()?,
-    };
-    let is_message = |id: &&str| messages.iter().any(|message| text(message, "MessageId") == *id);
-    failures.iter().map(|failure| failure.get("itemIdentifier")?.as_str().filter(is_message)).collect()
-}
-
 /// The message's own attributes, in the form that Lambda gives them.
 fn message_attributes(message: &Value) -> Map<String, Value> {
     let attributes = message.get("MessageAttributes").and_then(Value::as_object);
@@ -141,8 +163,4 @@ fn message_attributes(message: &Value) -> Map<String, Value> {
         (name.clone(), converted)
     });
     attributes.collect()
-}
-
-fn text<'a>(message: &'a Value, field: &str) -> &'a str {
-    message.get(field).and_then(Value::as_str).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! Tests of triggers, in paused time.
 
+mod stream;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -28,6 +30,16 @@ impl World {
         trigger: &str,
         answer: impl Fn(usize, &Value) -> Result<Value, FunctionError> + Send + Sync + 'static,
     ) -> Self {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let function = recorder(&events, answer);
+        Self::start_with(trigger, events, function).await
+    }
+
+    async fn start_with(trigger: &str, events: Arc<Mutex<Vec<(u64, Value)>>>, function: Function) -> Self {
+        Self::start_on(Aws::in_memory(9001).unwrap(), trigger, events, function).await
+    }
+
+    async fn start_on(aws: Aws, trigger: &str, events: Arc<Mutex<Vec<(u64, Value)>>>, function: Function) -> Self {
         let text = format!(
             "Resources:
   F:
@@ -40,13 +52,19 @@ impl World {
       QueueName: q
       VisibilityTimeout: 60
       RedrivePolicy: {{deadLetterTargetArn: !GetAtt D.Arn, maxReceiveCount: 2}}
-  D: {{Type: AWS::SQS::Queue, Properties: {{QueueName: d}}}}"
+  D: {{Type: AWS::SQS::Queue, Properties: {{QueueName: d}}}}
+  T:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: t-t
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{{AttributeName: pk, AttributeType: S}}]
+      KeySchema: [{{AttributeName: pk, KeyType: HASH}}]
+      StreamSpecification: {{StreamViewType: NEW_IMAGE}}"
         );
-        let aws = Aws::in_memory(9001).unwrap();
         let template = Template::parse(&text, &aws.endpoint_url()).unwrap();
         aws.provision(&template).await.unwrap();
-        let events = Arc::new(Mutex::new(Vec::new()));
-        let functions = Functions::default().with("f", recorder(&events, answer));
+        let functions = Functions::default().with("f", function);
         let clock = clock_at(1_700_000_000);
         let lambda = Arc::new(Lambda::new(&template, functions, Arc::clone(&clock), 1).unwrap());
         let (stop, stopped) = watch::channel(false);
@@ -185,6 +203,38 @@ async fn a_batch_has_a_size() {
     let sizes: Vec<_> = world.batches().iter().map(|(_, bodies)| bodies.len()).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 3);
     assert!(sizes.iter().all(|size| *size <= 2), "{sizes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_batch_holds_up_no_other() {
+    let world =
+        World::start(&queue_event(", BatchSize: 1, ScalingConfig: {MaximumConcurrency: 2}"), |_, _| Ok(Value::Null))
+            .await;
+    for body in ["a", "b", "c", "d", "e"] {
+        world.send(body).await;
+    }
+    sleep(Duration::from_secs(30)).await;
+    let times: Vec<_> = world.batches().iter().map(|(at, _)| *at).collect();
+    assert_eq!(times, [0, 0, 3, 3, 6], "two at once, and the next when one of them ends");
+    let left = world.aws.request(Service::Sqs, "ReceiveMessage", &json!({"QueueUrl": url("q")})).await.unwrap();
+    assert_eq!(left["Messages"].as_array().map_or(0, Vec::len), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_batch_holds_up_no_other() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&events);
+    let hangs = function(move |event, _| {
+        let body = event["Records"][0]["body"].clone();
+        seen.lock().unwrap().push(body.clone());
+        async move { if body == "hang" { std::future::pending().await } else { Ok(Value::Null) } }
+    });
+    let world = World::start_with(&queue_event(", BatchSize: 1"), Arc::default(), hangs).await;
+    world.send("hang").await;
+    sleep(Duration::from_secs(1)).await;
+    world.send("next").await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(*events.lock().unwrap(), ["hang", "next"]);
 }
 
 #[tokio::test(start_paused = true)]
