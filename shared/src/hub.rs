@@ -11,9 +11,12 @@ use jiff::Timestamp;
 
 use crate::{
     cache::Cache,
+    deliver::subscriptions::Subscriptions,
+    endpoint::Reach,
     limits::source::SourceLimits,
     metrics::{Emit, Metrics},
     operation::{Operation, Waiting},
+    outgoing::{self, Sender},
     record::Record,
     registry::Registry,
     secrets::Secrets,
@@ -35,6 +38,8 @@ pub struct Settings {
     pub table: String,
     /// URL of the SQS queue of operations that wait for another try.
     pub retry_queue_url: String,
+    /// URL of the SQS queue of outgoing webhooks.
+    pub delivery_queue_url: String,
     /// Beginning of the secrets' names; the tenant's id follows.
     pub secrets_prefix: String,
     /// Beginning of the public URLs of webhooks, without a slash at the end.
@@ -50,6 +55,12 @@ pub struct Settings {
     pub inbound_retention: Duration,
     /// How long a failure is kept. 90 days: a quarter in which somebody looks.
     pub failure_retention: Duration,
+    /// How long events are kept, and can be replayed.
+    pub event_retention: Duration,
+    /// How long records of deliveries are kept.
+    pub delivery_retention: Duration,
+    /// What tenants' endpoints may be.
+    pub reach: Reach,
     /// How long counters of calls are kept after their window. 2 days: no clock is off by more, and nobody asks for longer.
     pub counter_retention: Duration,
     /// Name of the deployment, for metrics.
@@ -98,6 +109,7 @@ impl Settings {
         Ok(Self {
             table: required("TABLE_NAME")?,
             retry_queue_url: var("RETRY_QUEUE_URL").unwrap_or_default(),
+            delivery_queue_url: var("DELIVERY_QUEUE_URL").unwrap_or_default(),
             secrets_prefix: required("SECRETS_PREFIX")?,
             public_url: var("PUBLIC_URL").unwrap_or_default().trim_end_matches('/').to_owned(),
             body_bytes_max: bytes.min(Self::BODY_BYTES_MAX),
@@ -105,6 +117,14 @@ impl Settings {
             secrets_ttl: Duration::from_secs(number("SECRETS_TTL_SECONDS", 300)?),
             inbound_retention,
             failure_retention: days("FAILURE_RETENTION_DAYS", 90)?,
+            event_retention: days("EVENT_RETENTION_DAYS", 30)?,
+            delivery_retention: days("DELIVERY_RETENTION_DAYS", 30)?,
+            reach: match var("ENDPOINTS") {
+                None => Reach::Public,
+                Some(text) => text
+                    .parse()
+                    .map_err(|_| SettingsError { name: "ENDPOINTS", problem: "is none of public, loopback and any" })?,
+            },
             counter_retention: days("COUNTER_RETENTION_DAYS", 2)?,
             stage: var("STAGE").unwrap_or_default(),
             loopback_exempt: var("LOOPBACK_EXEMPT").is_some_and(|v| v == "true"),
@@ -120,7 +140,7 @@ pub struct Hub {
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
-    /// The table and the retry queue.
+    /// The table and the queues.
     pub store: Store,
     /// Configuration of tenants and systems, cached.
     pub registry: Registry,
@@ -132,15 +152,29 @@ pub struct Hub {
     pub sources: SourceLimits,
     /// Records as this copy saw them last: the guess on which their next change is tried first.
     pub guesses: Cache<Key, (i64, Record)>,
+    /// Phone numbers that this copy knows to exist.
+    pub phones: Cache<Key, ()>,
+    /// Subscriptions of tenants, cached.
+    pub subscriptions: Subscriptions,
+    /// Makes requests that leave AWS.
+    pub send: Sender,
 }
 
 /// What the remembered records may take; one takes about 2 KB.
 const GUESSES_BYTES_MAX: usize = 2_000_000;
+/// What the known numbers may take; one takes about 300 bytes.
+const PHONES_BYTES_MAX: usize = 1_000_000;
 
 impl Hub {
     /// A copy with empty caches. Makes no call.
     #[must_use]
-    pub fn new(settings: Settings, aws: &SdkConfig, clock: Clock, random: Random, emit: Emit) -> Self {
+    pub fn new(
+        settings: Settings,
+        aws: &SdkConfig,
+        (clock, random): (Clock, Random),
+        emit: Emit,
+        send: Sender,
+    ) -> Self {
         let (for_sqs, for_secrets) = (aws.clone(), aws.clone());
         let sqs: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_sqs::Client::new(&for_sqs)));
         let secrets: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_secretsmanager::Client::new(&for_secrets)));
@@ -151,6 +185,9 @@ impl Hub {
             sources: SourceLimits::new(settings.loopback_exempt),
             metrics: Metrics::new(&settings.stage, Arc::clone(&clock), emit),
             guesses: Cache::new(GUESSES_BYTES_MAX),
+            phones: Cache::new(PHONES_BYTES_MAX),
+            subscriptions: Subscriptions::new(settings.config_ttl, settings.reach),
+            send,
             settings,
             clock,
             random,
@@ -169,7 +206,9 @@ impl Hub {
         let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         let aws = aws.retry_config(retries()).timeout_config(timeouts()).load().await;
         let emit = Arc::new(|line: &str| println!("{line}"));
-        Ok(Self::new(settings, &aws, Arc::new(Timestamp::now), Arc::new(system_random), emit))
+        let clock: Clock = Arc::new(Timestamp::now);
+        let send = outgoing::client(settings.reach, Arc::clone(&clock));
+        Ok(Self::new(settings, &aws, (clock, Arc::new(system_random)), emit, send))
     }
 
     /// 256 random bits, for keys and secrets.
@@ -188,10 +227,17 @@ impl Hub {
     /// [`StoreError`] where nothing takes it.
     pub async fn defer(&self, waiting: Waiting, delay: Duration) -> Result<(), StoreError> {
         let now = self.now();
-        let tenant = waiting.event.tenant_id.clone();
         let due = now.saturating_add(delay).unwrap_or(now);
-        let message = Operation::Inbound(Waiting { due, ..waiting }).to_message();
-        self.store.wait(&tenant, message, due, (now, (self.random)())).await
+        self.send_at(&Operation::Inbound(Waiting { due, ..waiting }), due).await
+    }
+
+    /// Lets an operation come out of its queue at `due`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where nothing takes it.
+    pub async fn send_at(&self, operation: &Operation, due: Timestamp) -> Result<(), StoreError> {
+        let moment = (self.now(), (self.random)());
+        self.store.wait(operation.tenant(), operation.to_message(), due, moment).await
     }
 
     /// The time now.

@@ -257,6 +257,9 @@ pub struct Tenant {
     /// The outcomes that count as a success (contract §5).
     #[serde(default = "success_outcomes")]
     pub success_outcomes: Vec<String>,
+    /// Whether it has, or had, a subscription: events are written only then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub publishes: bool,
 }
 
 /// Contract §5.

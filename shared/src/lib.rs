@@ -14,6 +14,12 @@
 //!                               └ signature  did it sign this
 //! ```
 //!
+//! The path of an event to a tenant's own endpoint:
+//!
+//! ```text
+//! process ──▶ event (outbox, in the same transaction) ──▶ the table's stream ──▶ publish ──▶ SQS ──▶ deliver ──▶ outgoing ──▶ endpoint
+//! ```
+//!
 //! SQS ──▶ retry: what had to wait, through the same process; every minute ──▶ release: what waited for longer than SQS
 //! can delay; a person ──▶ api ──▶ replay: what failed, by way of the queue.
 //!
@@ -23,8 +29,11 @@
 // Edges, stages.
 pub mod api;
 pub mod authorize;
+pub mod batch;
+pub mod deliver;
 pub mod process;
 pub mod provision;
+pub mod publish;
 pub mod receive;
 pub mod release;
 pub mod replay;
@@ -34,6 +43,7 @@ pub mod webhook;
 
 // Rules: pure.
 pub mod endpoint;
+pub mod event;
 pub mod inbound;
 pub mod integration;
 pub mod mapping;
@@ -43,10 +53,13 @@ pub mod record;
 pub mod schedule;
 pub mod signature;
 pub mod statistics;
+pub mod subscription;
+mod view;
 
 // What they touch.
 pub mod hub;
 pub mod keys;
+pub mod lease;
 pub mod limits;
 pub mod metrics;
 pub mod outgoing;

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{hub::Clock, inbound::InboundEvent, mapping::BUILTIN_SYSTEMS, process::Failure};
+use crate::{hub::Clock, inbound::InboundEvent, mapping::BUILTIN_SYSTEMS, operation::Deliver, process::Failure};
 
 /// The namespace of all metrics; the alarms of `infra/template.yaml` name it too.
 pub const NAMESPACE: &str = "SmrtHub";
@@ -34,14 +34,7 @@ impl Metrics {
     pub fn failure(&self, event: &InboundEvent, failure: &Failure) {
         let system = event.system_id.as_str();
         let line = json!({
-            "_aws": {
-                "Timestamp": (self.clock)().as_millisecond(),
-                "CloudWatchMetrics": [{
-                    "Namespace": NAMESPACE,
-                    "Dimensions": [["stage"], ["stage", "system"]],
-                    "Metrics": [{"Name": "Failures", "Unit": "Count"}],
-                }],
-            },
+            "_aws": self.counts("Failures", &json!([["stage"], ["stage", "system"]])),
             "Failures": 1,
             "stage": self.stage,
             "system": if BUILTIN_SYSTEMS.contains(&system) { system } else { "registered" },
@@ -51,5 +44,30 @@ impl Metrics {
             "failure_id": failure.id,
         });
         (self.emit)(&line.to_string());
+    }
+
+    /// A delivery is out of attempts. Counted apart, because what is broken is a tenant's endpoint and not the hub.
+    pub fn exhausted(&self, delivery: &Deliver, failure: &Failure) {
+        let line = json!({
+            "_aws": self.counts("ExhaustedDeliveries", &json!([["stage"]])),
+            "ExhaustedDeliveries": 1,
+            "stage": self.stage,
+            "tenant_id": delivery.tenant_id,
+            "subscription_id": delivery.subscription_id,
+            "event_id": delivery.event_id,
+            "failure_id": failure.id,
+        });
+        (self.emit)(&line.to_string());
+    }
+
+    fn counts(&self, metric: &str, dimensions: &Value) -> Value {
+        json!({
+            "Timestamp": (self.clock)().as_millisecond(),
+            "CloudWatchMetrics": [{
+                "Namespace": NAMESPACE,
+                "Dimensions": dimensions,
+                "Metrics": [{"Name": metric, "Unit": "Count"}],
+            }],
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Operations: pieces of work that can wait and be tried again (contract §1), as messages on the retry queue.
+//! Operations: pieces of work that can wait and be tried again (contract §1), as messages on a queue.
 //!
 //! A message is an envelope in plain JSON, so that an operator sees whose it is and why it waits. What is inside an event is
 //! packed and in base64, because SQS refuses some characters that JSON allows and counts bytes.
@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{self, UnpackError},
+    event::Event,
     hub::Settings,
     ids::{SystemId, TenantId},
     inbound::InboundEvent,
-    store::Span,
+    store::{Message as QueueMessage, Queue, Span},
 };
 
 /// The version of the messages that this code writes.
@@ -25,6 +26,10 @@ pub enum Operation {
     Inbound(Waiting),
     /// Send many failures through again.
     ReplayFailures(ReplayFailures),
+    /// Make a delivery: post an event to a subscription's endpoint.
+    Deliver(Box<Deliver>),
+    /// Send a subscription what it missed.
+    ReplayEvents(ReplayEvents),
 }
 
 /// An inbound event that waits.
@@ -67,18 +72,131 @@ pub struct ReplayFailures {
     pub after: Option<(String, String)>,
 }
 
+/// One event to one subscription, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deliver {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// To which subscription.
+    pub subscription_id: String,
+    /// Which event.
+    pub event_id: String,
+    /// The event itself, where it is small enough; else it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    /// Attempts that were made before.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub made: u32,
+    /// Retries of this run of the schedule that were made before; a retry by hand begins it anew.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub step: u32,
+    /// Why it is made, where not because the event is new or the schedule says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// Its turn at an endpoint with a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Timestamp>,
+}
+
+impl Deliver {
+    /// The first attempt.
+    #[must_use]
+    pub fn first(tenant: &TenantId, subscription: &str, event: &str) -> Self {
+        Self {
+            tenant_id: tenant.clone(),
+            subscription_id: subscription.to_owned(),
+            event_id: event.to_owned(),
+            event: None,
+            made: 0,
+            step: 0,
+            cause: None,
+            due: None,
+            turn: None,
+        }
+    }
+}
+
+/// Why a delivery is made out of turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It seems to have been left behind: it is made only if it has no record.
+    LeftBehind,
+    /// A person asks for it, whatever became of it before.
+    Asked,
+}
+
+/// Events of one tenant that are to be sent to one subscription, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayEvents {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// To which subscription.
+    pub subscription_id: String,
+    /// Those that happened then or later.
+    pub since: Timestamp,
+    /// Those that happened then or earlier: what comes later is sent by itself.
+    pub until: Timestamp,
+    /// Also those that it received already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Where to go on: the last event that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
 /// A time that is further ahead can't be: no policy waits for longer than a day, and clocks are not off by hours.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(48);
 
 impl Operation {
-    /// As a message for the retry queue.
+    /// As a message for its queue.
     #[must_use]
-    pub fn to_message(&self) -> String {
+    pub fn to_message(&self) -> QueueMessage {
         let body = match self {
             Self::Inbound(waiting) => Body::InboundEvent(waiting.into()),
             Self::ReplayFailures(job) => Body::ReplayFailures(job.clone()),
+            Self::Deliver(delivery) => Body::MakeDelivery(delivery.clone()),
+            Self::ReplayEvents(job) => Body::ReplayEvents(job.clone()),
         };
-        serde_json::to_string(&Message { v: VERSION, body }).unwrap_or_default()
+        let body = serde_json::to_string(&Message { v: VERSION, body }).unwrap_or_default();
+        QueueMessage { queue: self.queue(), group: self.group(), body }
+    }
+
+    /// The queue whose function does it.
+    #[must_use]
+    pub fn queue(&self) -> Queue {
+        match self {
+            Self::Inbound(_) | Self::ReplayFailures(_) => Queue::Retries,
+            Self::Deliver(_) | Self::ReplayEvents(_) => Queue::Deliveries,
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        match self {
+            Self::Inbound(waiting) => &waiting.event.tenant_id,
+            Self::ReplayFailures(job) => &job.tenant_id,
+            Self::Deliver(delivery) => &delivery.tenant_id,
+            Self::ReplayEvents(job) => &job.tenant_id,
+        }
+    }
+
+    /// Each endpoint is a group of its own: a slow one keeps nobody else waiting, not even its own tenant's others.
+    fn group(&self) -> Option<String> {
+        match self {
+            Self::Inbound(_) | Self::ReplayFailures(_) => None,
+            Self::Deliver(delivery) => Some(delivery.subscription_id.clone()),
+            Self::ReplayEvents(job) => Some(job.subscription_id.clone()),
+        }
     }
 
     /// Reverses [`Operation::to_message`], at `now`.
@@ -102,6 +220,8 @@ impl Operation {
         let operation = match message.body {
             Body::InboundEvent(packed) => Self::Inbound(packed.unpack()?),
             Body::ReplayFailures(job) => Self::ReplayFailures(job),
+            Body::MakeDelivery(delivery) => Self::Deliver(delivery),
+            Body::ReplayEvents(job) => Self::ReplayEvents(job),
         };
         if operation.latest().is_some_and(|time| time.duration_since(now) > AHEAD_MAX) {
             return Err(MessageError::AbsurdTime);
@@ -114,11 +234,13 @@ impl Operation {
         match self {
             Self::Inbound(waiting) => Some(waiting.due.max(waiting.event.received_at)),
             Self::ReplayFailures(job) => job.span.until,
+            Self::Deliver(delivery) => delivery.due.max(delivery.turn),
+            Self::ReplayEvents(job) => Some(job.until),
         }
     }
 }
 
-/// A message on the retry queue.
+/// A message on a queue.
 #[derive(Serialize, Deserialize)]
 struct Message {
     v: u32,
@@ -131,10 +253,12 @@ struct Message {
 enum Body {
     InboundEvent(Packed),
     ReplayFailures(ReplayFailures),
+    MakeDelivery(Box<Deliver>),
+    ReplayEvents(ReplayEvents),
 }
 
 /// The kinds of [`Body`].
-const KINDS: [&str; 2] = ["inbound_event", "replay_failures"];
+const KINDS: [&str; 4] = ["inbound_event", "replay_failures", "make_delivery", "replay_events"];
 
 #[derive(Serialize, Deserialize)]
 struct Packed {
@@ -220,7 +344,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_message_brings_the_event_back_in_characters_that_sqs_takes(body in ".{0,300}") {
-            let message = waiting(&body).to_message();
+            let message = waiting(&body).to_message().body;
             prop_assert!(message.bytes().all(|b| (0x20..0x7f).contains(&b)));
             prop_assert_eq!(Operation::from_message(&message, NOW), Ok(waiting(&body)));
         }
@@ -234,7 +358,7 @@ mod tests {
     #[test]
     fn each_other_message_is_refused_with_its_reason() {
         use MessageError::{AbsurdTime, NotOurs, UnknownVersion};
-        let message = waiting("{}").to_message();
+        let message = waiting("{}").to_message().body;
         let with = |old: &str, new: &str| {
             assert!(message.contains(old), "{message}");
             message.replacen(old, new, 1)

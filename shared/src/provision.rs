@@ -6,8 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::{Deserialize, Serialize};
@@ -18,12 +16,13 @@ use crate::{
     ids::{SystemId, TenantId},
     integration::{FieldError, Integration, IntegrationConfig, Tenant, success_outcomes},
     keys,
+    lease::{self, SECRETS},
     phone::Region,
     receive::webhook_url,
     registry::{integration_key, tenant_key},
-    secrets::{Secret, SystemSecrets},
+    secrets::{Secret, SystemSecrets, generate_secret},
     signature::UnsignedRequest,
-    store::{ABSENT, Commit, Item, Key, StoreError, Write},
+    store::{ABSENT, Commit, Item, StoreError, Write},
     tenant::TenantContext,
 };
 
@@ -104,8 +103,6 @@ struct Ordered {
     secret: Option<String>,
 }
 
-/// No call takes longer: the function's own time-out is shorter.
-const LEASE_SECONDS: i64 = 60;
 /// Systems in one call; with the tenant's own items they fit one transaction.
 const INTEGRATIONS_MAX: usize = 50;
 
@@ -129,7 +126,7 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
     // Only those whom IAM lets invoke this function come here.
     let context = TenantContext::authenticated(order.tenant_id.clone());
     let now = hub.now();
-    let lease = lease(hub, &context, now).await?;
+    let lease = lease::take(hub, &context, SECRETS).await?.ok_or(ProvisionError::Busy)?;
     let existing_tenant = hub.store.get(&tenant_key(context.tenant())).await?.is_some();
     let mut new = BTreeSet::new();
     for system in &order.systems {
@@ -141,7 +138,7 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
     let secrets = write_secrets(hub, &context, &order, &new).await?;
     let api_key =
         (!existing_tenant || order.reissue_api_key).then(|| keys::generate(context.tenant(), hub.random_bytes()));
-    let mut writes = vec![put(lease.text("lease_end", "0"), "")];
+    let mut writes = vec![lease.release()];
     if !existing_tenant {
         let doc = serde_json::to_string(&order.tenant).unwrap_or_default();
         let item = Item::new(&tenant_key(context.tenant())).text("doc", doc).text("created_at", now.to_string());
@@ -174,22 +171,6 @@ fn with_url(hub: &Hub, tenant: &TenantId, integration: &Integration) -> Integrat
     }
 }
 
-/// Takes the right to provision this tenant for [`LEASE_SECONDS`]; the last transaction gives it back.
-async fn lease(hub: &Hub, context: &TenantContext, now: Timestamp) -> Result<Item, ProvisionError> {
-    let key = Key::of(context.tenant(), "config", "provisioning");
-    let sortable = |seconds: i64| format!("{:020}", now.as_second().saturating_add(seconds).max(0));
-    let item = Item::new(&key);
-    let write = Write::Put {
-        item: item.clone().text("lease_end", sortable(LEASE_SECONDS)),
-        condition: "attribute_not_exists(pk) OR lease_end < :now",
-        values: vec![(":now", AttributeValue::S(sortable(0)))],
-    };
-    match hub.store.commit(vec![write]).await? {
-        Commit::Done => Ok(item),
-        Commit::Conflict | Commit::Refused(_) => Err(ProvisionError::Busy),
-    }
-}
-
 /// Adds the secrets of the `new` systems to the tenant's document and gives them.
 async fn write_secrets(
     hub: &Hub,
@@ -206,7 +187,7 @@ async fn write_secrets(
         let id = &system.integration.system_id;
         // A call that died after this step left a secret that nobody was told.
         let left = document.systems.get(id).and_then(|s| s.webhook.first()).map(|s| s.secret.clone());
-        let secret = system.secret.clone().or(left).unwrap_or_else(|| generate_secret(hub));
+        let secret = system.secret.clone().or(left).unwrap_or_else(|| generate_secret(hub.random_bytes()));
         let webhook = vec![Secret { secret: secret.clone(), expires_at: None }];
         document.systems.insert(id.clone(), SystemSecrets { webhook });
         given.insert(id.clone(), secret);
@@ -215,11 +196,6 @@ async fn write_secrets(
         hub.secrets.write(context.tenant(), &document, exists).await?;
     }
     Ok(given)
-}
-
-/// 256 random bits in the form that Standard Webhooks and Stripe give secrets.
-fn generate_secret(hub: &Hub) -> String {
-    format!("whsec_{}", BASE64.encode(hub.random_bytes()))
 }
 
 fn answer(hub: &Hub, order: &Order, api_key: Option<String>, mut secrets: BTreeMap<SystemId, String>) -> Provisioned {
@@ -268,6 +244,7 @@ fn check(request: Value) -> Result<Order, Vec<FieldError>> {
                 default_region,
                 active: true,
                 success_outcomes: request.success_outcomes.unwrap_or_else(success_outcomes),
+                publishes: false,
             };
             Ok(Order { tenant_id, tenant, systems, reissue_api_key: request.reissue_api_key })
         }

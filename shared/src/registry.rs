@@ -10,6 +10,7 @@ use crate::{
     ids::{SystemId, TenantId},
     integration::{Direction, Integration, IntegrationConfig, Tenant},
     store::{Item, Key, Store, StoreError},
+    tenant::TenantContext,
 };
 
 /// What the remembered systems may take.
@@ -129,6 +130,15 @@ impl Registry {
         })?;
         Ok(Some(Arc::new(Target { tenant_id: name.0.clone(), tenant, integration, source })))
     }
+}
+
+/// A tenant as it is stored now; `None` where there is none.
+///
+/// # Errors
+/// [`StoreError`] where it can't be read.
+pub async fn tenant(store: &Store, context: &TenantContext) -> Result<Option<Tenant>, StoreError> {
+    let item = store.get(&tenant_key(context.tenant())).await?;
+    item.map(|item| stored(&doc(&item))).transpose()
 }
 
 fn doc(item: &Item) -> String {

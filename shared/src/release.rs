@@ -1,4 +1,4 @@
-//! `release-waiting`: once a minute, moves what is due soon from the table into the retry queue.
+//! `release-waiting`: once a minute, moves what is due soon from the table into its queue.
 //!
 //! It is sent first and deleted then: what dies in between sends it again, and a repeat changes nothing. Each message gets
 //! the rest of its wait as its delay, so that a run a minute keeps to the second.
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     hub::Hub,
-    store::{Delayed, Item, Key, SHARDS, StoreError},
+    store::{Delayed, Item, Key, SHARDS, StoreError, wait_partition},
 };
 
 /// What is due within this time is released: two runs ahead, so that a run that is late or fails delays nothing.
@@ -44,7 +44,7 @@ async fn release(hub: &Hub, shard: u8, end: Option<Timestamp>) -> Result<usize, 
     let until = hub.now().saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
     let (mut released, mut after) = (0, None);
     loop {
-        let page = hub.store.due(shard, until, after, PAGE).await?;
+        let page = hub.store.due(&wait_partition(shard), until, after, PAGE).await?;
         let keys: Vec<Key> = page.items.iter().filter_map(Item::key).collect();
         released += move_to_queue(hub, &keys).await?;
         after = page.next;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::{
+    deliver,
     hub::Hub,
     inbound::InboundEvent,
     operation::{Operation, Reason, ReplayFailures, Waiting},
@@ -16,12 +17,16 @@ use crate::{
 const PAGE: i32 = 100;
 const PAGES_MAX: usize = 10;
 
-/// Queues the event that a failure holds, and gives its identity; `None` where there is no such failure.
+/// Queues the event or the delivery that a failure holds, and gives the event's identity; `None` where there is no such failure.
 ///
 /// # Errors
 /// [`StoreError`] where AWS fails: it isn't queued then.
 pub async fn failure(hub: &Hub, context: &TenantContext, id: &str) -> Result<Option<String>, StoreError> {
     let item = hub.store.get(&failure_key(context.tenant(), id)).await?;
+    if let Some((event_id, delivery)) = item.as_ref().and_then(|item| deliver::held_by(item, context.tenant())) {
+        hub.send_at(&Operation::Deliver(Box::new(delivery)), hub.now()).await?;
+        return Ok(Some(event_id));
+    }
     queue(hub, item.and_then(|item| replay_of_failure(&item, context.tenant()))).await
 }
 
@@ -64,8 +69,11 @@ pub async fn failures(hub: &Hub, context: &TenantContext, mut job: ReplayFailure
         let filters: Vec<_> = job.system_id.iter().map(|system| ("sys", system.as_str())).collect();
         let after = job.after.take().map(|(sort, sk)| (sort, failure_key(tenant, &sk)));
         let page = hub.store.list(&list, &job.span, &filters, after, PAGE).await?;
-        let events = page.items.iter().filter_map(|item| replay_of_failure(item, tenant));
-        let messages = events.map(|event| Operation::Inbound(waiting(hub, event)).to_message());
+        let again = |item| match deliver::held_by(item, tenant) {
+            Some((_, delivery)) => Some(Operation::Deliver(Box::new(delivery))),
+            None => replay_of_failure(item, tenant).map(|event| Operation::Inbound(waiting(hub, event))),
+        };
+        let messages = page.items.iter().filter_map(again).map(|operation| operation.to_message());
         let messages: Vec<_> = messages.map(|message| Delayed { message, delay_seconds: 0 }).collect();
         let count = messages.len();
         if hub.store.enqueue_all(messages).await?.len() < count {

@@ -1,20 +1,19 @@
-//! `process-retries`: works off the retry queue. SQS hands over batches; each message is answered for by itself, so that a
-//! bad one neither holds up nor repeats its neighbours.
+//! `process-retries`: works off the retry queue, by [`batch`]es.
 //!
-//! A message that is done is deleted; one that must wait longer is sent anew with its next delay and then deleted, which
-//! may at worst repeat it, and a repeat changes nothing. One that isn't ours, that panics or takes too long, or that can't
-//! even be sent anew, is left to SQS: it comes again, and after five times it is in the dead-letter queue.
+//! A message that must wait longer is sent anew with its next delay and then deleted, which may at worst repeat it, and a
+//! repeat changes nothing. One that can't even be sent anew is left to SQS.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::{FutureExt, future::join_all};
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::future::join_all;
 use lambda_runtime::{Error, LambdaEvent};
 
 use crate::{
+    batch::{self, Left, contained},
     hub::Hub,
     limits::{Admission, inbound},
-    operation::{MessageError, Operation, Reason, Waiting},
+    operation::{Operation, Reason, Waiting},
     process::{Verdict, give_up, orphan, process, settled},
     registry::Target,
     replay,
@@ -32,37 +31,14 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(20);
 /// None: each message has its own outcome.
 pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
     let messages = event.payload.records;
-    let outcomes = join_all(messages.iter().map(|message| contained(work_off(hub, message)))).await;
+    let outcomes = join_all(messages.iter().map(|message| contained(MESSAGE_TIME_MAX, work_off(hub, message)))).await;
     let mut response = SqsBatchResponse::default();
-    for (message, outcome) in messages.into_iter().zip(outcomes) {
+    for (message, outcome) in messages.iter().zip(outcomes) {
         if let Err(error) = outcome {
-            tracing::warn!(message_id = message.message_id, %error, "a message is left to the queue");
-            let mut failure = BatchItemFailure::default();
-            failure.item_identifier = message.message_id.unwrap_or_default();
-            response.batch_item_failures.push(failure);
+            batch::leave(&mut response, message, &error);
         }
     }
     Ok(response)
-}
-
-/// Why a message is left to SQS.
-#[derive(Debug, thiserror::Error)]
-enum Left {
-    #[error(transparent)]
-    Message(#[from] MessageError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("working on it panicked; the panic's own line in the log says where")]
-    Panic,
-    #[error("it took more than {} s", MESSAGE_TIME_MAX.as_secs())]
-    TimeOut,
-}
-
-/// Keeps a panic and an endless wait to their message.
-async fn contained(work: impl Future<Output = Result<(), Left>>) -> Result<(), Left> {
-    let work = tokio::time::timeout(MESSAGE_TIME_MAX, work);
-    // What a panic leaves half done in memory are caches at worst, and those are behind locks that survive it.
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or(Ok(Err(Left::Panic))).unwrap_or(Err(Left::TimeOut))
 }
 
 async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
@@ -78,6 +54,8 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
             let context = TenantContext::authenticated(job.tenant_id.clone());
             Ok(replay::failures(hub, &context, job).await?)
         }
+        // Put into the wrong queue by hand.
+        other @ (Operation::Deliver(_) | Operation::ReplayEvents(_)) => Ok(hub.send_at(&other, hub.now()).await?),
     }
 }
 
@@ -149,16 +127,4 @@ fn next_try(hub: &Hub, target: &Target, waiting: &Waiting) -> Option<Outcome> {
 /// Which retry this is, from 0; `None` where it is the first try, of what waited for its window or is replayed.
 fn retry_number(waiting: &Waiting) -> Option<u32> {
     (waiting.reason == Reason::Unavailable).then_some(waiting.attempt)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_panic_or_an_endless_wait_is_its_messages_own() {
-        assert!(matches!(contained(async { Ok(()) }).await, Ok(())));
-        assert!(matches!(contained(async { panic!("bad message") }).await, Err(Left::Panic)));
-        assert!(matches!(contained(std::future::pending()).await, Err(Left::TimeOut)));
-    }
 }

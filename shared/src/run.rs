@@ -3,7 +3,7 @@
 use lambda_http::tracing::init_default_subscriber;
 use lambda_runtime::{Error, service_fn};
 
-use crate::{api, authorize, hub::Hub, provision, release, retry, webhook};
+use crate::{api, authorize, deliver, hub::Hub, provision, publish, release, retry, webhook};
 
 /// Serves the webhooks of one system, or with `None` of any that a tenant registered.
 ///
@@ -57,6 +57,33 @@ pub async fn retries() -> Result<(), Error> {
 pub async fn releases() -> Result<(), Error> {
     let hub = start().await?;
     lambda_runtime::run(service_fn(|event| release::handle(&hub, event))).await
+}
+
+/// Publishes what the table's stream hands over.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn publishing() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| publish::handle(&hub, event))).await
+}
+
+/// Makes deliveries.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn deliveries() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| deliver::handle(&hub, event))).await
+}
+
+/// Finds, every hour, events that were left behind.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn sweeps() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| publish::sweep(&hub, event))).await
 }
 
 async fn start() -> Result<Hub, Error> {

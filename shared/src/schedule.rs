@@ -27,6 +27,14 @@ pub fn delay(policy: &RetryPolicy, n: u32, retry_after: Option<Duration>, random
     Some(own.max(retry_after.unwrap_or_default()).min(DELAY_MAX))
 }
 
+/// A wait of `seconds` with ±20 % jitter (contract §6), and at least `retry_after`, but at most a day.
+#[must_use]
+pub fn around(seconds: u32, retry_after: Option<Duration>, random: u128) -> Duration {
+    let share = f64::from(u32::try_from(random % 1_000_000).unwrap_or(0)) / 1_000_000.0;
+    let wait = f64::from(seconds) * (1.0 - JITTER + 2.0 * JITTER * share);
+    Duration::from_secs_f64(wait).max(retry_after.unwrap_or_default()).min(DELAY_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +73,13 @@ mod tests {
         assert!((seconds(1_000_000, 0) - 86_400.0).abs() < 0.001, "at most a day");
         let endless = RetryPolicy { max_attempts: 50, backoff_factor: 10.0, base_delay_seconds: 86_400.0 };
         assert_eq!(delay(&endless, 49, None, 0), Some(DELAY_MAX));
+    }
+
+    #[test]
+    fn a_delivery_waits_a_fifth_less_to_a_fifth_more() {
+        let seconds = |retry_after, random| around(300, Some(Duration::from_secs(retry_after)), random).as_secs_f64();
+        assert!((seconds(0, 0) - 240.0).abs() < 0.001 && (seconds(0, 999_999) - 360.0).abs() < 0.001);
+        assert!((seconds(1_000, 5) - 1_000.0).abs() < 0.001);
+        assert!((seconds(1_000_000, 5) - 86_400.0).abs() < 0.001, "at most a day");
     }
 }

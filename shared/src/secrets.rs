@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_sdk_secretsmanager::{Client, error::SdkError, operation::get_secret_value::GetSecretValueError};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -41,27 +42,82 @@ pub struct SystemSecrets {
     pub webhook: Vec<Secret>,
 }
 
+/// What one subscription has in the document.
+#[derive(Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct SubscriptionSecrets {
+    /// Counts the rotations: the subscription's item says which it needs at least.
+    #[serde(default)]
+    pub version: i64,
+    /// Secrets that its deliveries are signed with, the newest first.
+    #[serde(default)]
+    pub signing: Vec<Secret>,
+}
+
 /// The document of one tenant.
 #[derive(Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Document {
     /// By system.
     #[serde(default)]
     pub systems: BTreeMap<SystemId, SystemSecrets>,
+    /// By subscription.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub subscriptions: BTreeMap<String, SubscriptionSecrets>,
 }
 
 impl Document {
     /// The secrets of `system` that count at `now`, the newest first.
     #[must_use]
     pub fn webhook_secrets(&self, system: &SystemId, now: Timestamp) -> Vec<&str> {
-        let all = self.systems.get(system).map(|s| s.webhook.as_slice()).unwrap_or_default();
-        all.iter().filter(|s| s.expires_at.is_none_or(|end| now < end)).map(|s| s.secret.as_str()).collect()
+        current(self.systems.get(system).map(|s| s.webhook.as_slice()).unwrap_or_default(), now)
     }
+
+    /// The secrets of a subscription that count at `now`, the newest first; empty where this document is older than
+    /// `version`.
+    #[must_use]
+    pub fn signing_secrets(&self, subscription: &str, version: i64, now: Timestamp) -> Vec<&str> {
+        let found = self.subscriptions.get(subscription).filter(|secrets| secrets.version >= version);
+        current(found.map(|secrets| secrets.signing.as_slice()).unwrap_or_default(), now)
+    }
+}
+
+fn current(secrets: &[Secret], now: Timestamp) -> Vec<&str> {
+    secrets.iter().filter(|s| s.expires_at.is_none_or(|end| now < end)).map(|s| s.secret.as_str()).collect()
+}
+
+/// Makes `secret` the newest of `secrets`. Those before it count until `overlap_end`, and those that are over go.
+pub fn rotate(secrets: &mut Vec<Secret>, secret: String, (now, overlap_end): (Timestamp, Timestamp)) {
+    secrets.retain(|old| old.expires_at.is_none_or(|end| now < end));
+    for old in secrets.iter_mut() {
+        old.expires_at = Some(old.expires_at.map_or(overlap_end, |end| end.min(overlap_end)));
+    }
+    secrets.insert(0, Secret { secret, expires_at: None });
+    secrets.truncate(SECRETS_MAX);
+}
+
+/// Secrets of one owner that count at once: each makes a signature longer, and the document has room for 64 KiB.
+const SECRETS_MAX: usize = 5;
+
+/// A new secret of 256 random bits, in the form that Standard Webhooks and Stripe give them.
+#[must_use]
+pub fn generate_secret(random: [u8; 32]) -> String {
+    format!("{SECRET_PREFIX}{}", BASE64.encode(random))
+}
+
+const SECRET_PREFIX: &str = "whsec_";
+
+/// Whether any Standard Webhooks library takes it: 24 to 64 bytes in base64 after `whsec_`
+/// (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>).
+#[must_use]
+pub fn is_subscription_secret(secret: &str) -> bool {
+    let bytes = secret.strip_prefix(SECRET_PREFIX).and_then(|text| BASE64.decode(text).ok());
+    bytes.is_some_and(|bytes| (24..=64).contains(&bytes.len()))
 }
 
 // Secrets never reach a log: not even by way of `{:?}`.
 impl std::fmt::Debug for Document {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Document").field("systems", &self.systems.keys()).finish()
+        let (systems, subscriptions) = (self.systems.keys(), self.subscriptions.keys());
+        f.debug_struct("Document").field("systems", &systems).field("subscriptions", &subscriptions).finish()
     }
 }
 
@@ -110,9 +166,26 @@ impl Secrets {
         (*document != *seen).then_some(document)
     }
 
+    /// The document, and not an older one than says `version` of this subscription.
+    ///
+    /// # Errors
+    /// [`StoreError`] where Secrets Manager fails.
+    pub async fn for_subscription(
+        &self,
+        tenant: &TenantId,
+        (subscription, version): (&str, i64),
+        now: Timestamp,
+    ) -> Result<Arc<Document>, StoreError> {
+        let document = self.get(tenant, now).await?;
+        let is_known = document.subscriptions.get(subscription).is_some_and(|secrets| secrets.version >= version);
+        if is_known { Ok(document) } else { self.load(tenant, now).await }
+    }
+
     async fn load(&self, tenant: &TenantId, now: Timestamp) -> Result<Arc<Document>, StoreError> {
         let document = Arc::new(self.read(tenant).await?.unwrap_or_default());
-        let bytes = document.systems.values().flat_map(|s| &s.webhook).map(|s| 100 + s.secret.len()).sum();
+        let webhook = document.systems.values().flat_map(|s| &s.webhook);
+        let signing = document.subscriptions.values().flat_map(|s| &s.signing);
+        let bytes = webhook.chain(signing).map(|s| 100 + s.secret.len()).sum();
         self.cache.put(tenant.clone(), document.clone(), bytes, now);
         Ok(document)
     }

@@ -8,6 +8,12 @@ pub fn millis_text(at: Timestamp) -> String {
     format!("{at:.3}")
 }
 
+/// The next moment that [`millis_text`] tells apart from `at`.
+#[must_use]
+pub fn just_after(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond().saturating_add(1)).unwrap_or(at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

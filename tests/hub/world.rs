@@ -1,5 +1,6 @@
 //! A hub of its own for each test.
 
+mod internet;
 mod tenant;
 
 use std::{
@@ -28,6 +29,7 @@ use serde_json::{Value, json};
 use shared::store::Item;
 use tokio::time::Instant;
 
+pub use self::internet::{Arrival, Behaviour, Internet};
 pub use self::tenant::{Signer, Tenant, call_ended, payment, sample, sample_body, sign, waiting};
 
 pub const TENANT: &str = "tenant_demo";
@@ -53,6 +55,7 @@ pub struct World {
     weather: Arc<Mutex<(usize, Weather)>>,
     wrap: Wrap,
     pub source: IpAddr,
+    pub internet: Arc<Internet>,
 }
 
 /// An answer over HTTP.
@@ -90,7 +93,10 @@ impl World {
         let metrics: Arc<Mutex<Vec<Value>>> = Arc::default();
         let lines = Arc::clone(&metrics);
         let emit = Arc::new(move |line: &str| lines.lock().unwrap().push(serde_json::from_str(line).unwrap()));
-        let surroundings = Surroundings { clock, random, emit, public_url: PUBLIC_URL.into(), interactive: false };
+        let internet = Internet::new(&clock);
+        let sender = Some(internet.sender());
+        let surroundings =
+            Surroundings { clock, random, emit, send: sender, public_url: PUBLIC_URL.into(), interactive: false };
         let weather: Arc<Mutex<(usize, Weather)>> = Arc::new(Mutex::new((0, Box::new(|_, _| Fault::None.into()))));
         let decide = Arc::clone(&weather);
         let tap = Tap::new(move |call| {
@@ -117,6 +123,7 @@ impl World {
             weather,
             wrap,
             source,
+            internet,
         }
     }
 
@@ -356,8 +363,7 @@ impl World {
     }
 
     pub async fn get(&self, tenant: &Tenant, path: &str) -> Answer {
-        let authorization = format!("Bearer {}", tenant.key());
-        self.request(Method::GET, path, &[("authorization", &authorization)], "").await
+        self.call(Method::GET, tenant, path, "").await
     }
 
     pub async fn post(&self, tenant: &Tenant, path: &str) -> Answer {
@@ -365,9 +371,37 @@ impl World {
     }
 
     pub async fn post_json(&self, tenant: &Tenant, path: &str, body: &str) -> Answer {
+        self.call(Method::POST, tenant, path, body).await
+    }
+
+    async fn call(&self, method: Method, tenant: &Tenant, path: &str, body: &str) -> Answer {
         let authorization = format!("Bearer {}", tenant.key());
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-        self.request(Method::POST, path, &headers, body.to_owned()).await
+        self.request(method, path, &headers, body.to_owned()).await
+    }
+
+    pub async fn patch(&self, tenant: &Tenant, path: &str, body: &Value) -> Answer {
+        self.call(Method::PATCH, tenant, path, &body.to_string()).await
+    }
+
+    pub async fn delete(&self, tenant: &Tenant, path: &str) -> Answer {
+        self.call(Method::DELETE, tenant, path, "").await
+    }
+
+    /// Makes a subscription, lets the copies' caches grow old, and forgets its test.
+    pub async fn subscribe(&self, tenant: &Tenant, body: &Value) -> Value {
+        let answer = self.post_json(tenant, "/v1/subscriptions", &body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+        self.advance(10);
+        self.internet.take();
+        answer.body
+    }
+
+    /// The deliveries of a subscription, the newest first.
+    pub async fn deliveries(&self, tenant: &Tenant, subscription: &Value) -> Vec<Value> {
+        let id = subscription["id"].as_str().unwrap();
+        let answer = self.get(tenant, &format!("/v1/subscriptions/{id}/deliveries?limit=100")).await;
+        answer.body["data"].as_array().cloned().unwrap_or_else(|| panic!("no list: {answer:?}"))
     }
 
     pub async fn phone(&self, tenant: &Tenant, number: &str) -> Value {

@@ -15,7 +15,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::hub::{Hub, Random, Settings, SettingsError};
 use shared::metrics::Emit;
-use shared::{api, authorize, provision, release, retry, webhook};
+use shared::outgoing::{self, Sender};
+use shared::{api, authorize, deliver, provision, publish, release, retry, webhook};
 
 use crate::Clock;
 use crate::aws::Aws;
@@ -30,10 +31,12 @@ pub struct Surroundings {
     pub random: Random,
     /// Takes the metrics' lines.
     pub emit: Emit,
+    /// Makes requests that leave AWS; `None` for the real one.
+    pub send: Option<Sender>,
     /// Where the gateway is reached.
     pub public_url: String,
-    /// `cargo local`: changes of configuration apply at once and loopback is exempt from limits by address (contract §7,
-    /// §2). Otherwise as deployed.
+    /// `cargo local`: changes of configuration apply at once, loopback is exempt from limits by address, and endpoints may be
+    /// there (contract §7, §2, §9). Otherwise as deployed.
     pub interactive: bool,
 }
 
@@ -49,9 +52,11 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
             local_setting(variable, surroundings).or_else(|| environment?.get(variable).cloned())
         })?;
         let clock = Arc::clone(&surroundings.clock);
-        let now = Arc::new(move || timestamp(clock()));
+        let now: shared::hub::Clock = Arc::new(move || timestamp(clock()));
         let (random, emit) = (Arc::clone(&surroundings.random), Arc::clone(&surroundings.emit));
-        Ok(Arc::new(Hub::new(settings, &sdk, now, random, emit)))
+        let own = || outgoing::client(settings.reach, Arc::clone(&now));
+        let send = surroundings.send.clone().unwrap_or_else(own);
+        Ok(Arc::new(Hub::new(settings, &sdk, (now, random), emit, send)))
     };
     let mut functions = Functions::default();
     let webhooks = [
@@ -74,7 +79,8 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
     }
     let (api_hub, authorizer_hub) = (hub("management-api")?, hub("authorize-api-key")?);
     let (provision_hub, retries_hub) = (hub("provision-tenant")?, hub("process-retries")?);
-    let release_hub = hub("release-waiting")?;
+    let (release_hub, publish_hub) = (hub("release-waiting")?, hub("publish-events")?);
+    let (deliver_hub, sweep_hub) = (hub("deliver-webhooks")?, hub("sweep-events")?);
     Ok(functions
         .with(
             "management-api",
@@ -110,6 +116,27 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
                 let hub = Arc::clone(&release_hub);
                 async move { release::handle(&hub, event).await.map_err(Diagnostic::from) }
             }),
+        )
+        .with(
+            "publish-events",
+            direct(move |event| {
+                let hub = Arc::clone(&publish_hub);
+                async move { publish::handle(&hub, event).await.map_err(Diagnostic::from) }
+            }),
+        )
+        .with(
+            "deliver-webhooks",
+            direct(move |event| {
+                let hub = Arc::clone(&deliver_hub);
+                async move { deliver::handle(&hub, event).await.map_err(Diagnostic::from) }
+            }),
+        )
+        .with(
+            "sweep-events",
+            direct(move |event| {
+                let hub = Arc::clone(&sweep_hub);
+                async move { publish::sweep(&hub, event).await.map_err(Diagnostic::from) }
+            }),
         ))
 }
 
@@ -120,6 +147,7 @@ fn local_setting(variable: &str, surroundings: &Surroundings) -> Option<String> 
         "PUBLIC_URL" => Some(surroundings.public_url.clone()),
         "CONFIG_TTL_SECONDS" | "SECRETS_TTL_SECONDS" => interactive("0"),
         "LOOPBACK_EXEMPT" => interactive("true"),
+        "ENDPOINTS" => interactive("loopback"),
         _ => None,
     }
 }

@@ -1,7 +1,10 @@
-//! `cargo local --demo`: a tenant with every system, every sample of `events/` sent over HTTP, and what came of it.
+//! `cargo local --demo`: a tenant with every system, every sample of `events/` sent over HTTP, what came of it, and what an
+//! endpoint was told.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+mod deliveries;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -10,6 +13,8 @@ use serde_json::{Map, Value, json};
 use shared::ids::SystemId;
 use shared::integration::{Integration, IntegrationConfig};
 use shared::signature::UnsignedRequest;
+
+use self::deliveries::Receiver;
 
 /// The tenant that the demo makes.
 pub const TENANT: &str = "tenant_demo";
@@ -45,14 +50,16 @@ pub fn secret(system: &str) -> String {
     format!("whsec_{}", BASE64.encode(text))
 }
 
-/// Makes the tenant, sends every sample to the hub at `url`, and gives what a person should read.
+/// Makes the tenant, sends every sample to the hub at `url`, whose AWS services are at `aws_url`, and gives what a person
+/// should read.
 ///
 /// # Errors
 /// When a sample can't be read, or the hub doesn't answer as it should.
-pub async fn run(url: &str, now: impl Fn() -> Timestamp) -> Result<String, DemoError> {
-    let client = reqwest::Client::new();
+pub async fn run(url: &str, aws_url: &str, now: impl Fn() -> Timestamp) -> Result<String, DemoError> {
+    let client = crate::client();
     let key = provision(&client, url).await?;
-    let mut text = String::new();
+    let mut receiver = Receiver::subscribe(&client, url, aws_url, &key).await?;
+    let (mut text, mut told) = (String::new(), String::new());
     let _ = writeln!(text, "\n{:<18} {:<30} {:<14} what came of it", "system", "event", "answer");
     for system in SYSTEMS {
         let integration = compiled(system)?;
@@ -69,8 +76,11 @@ pub async fn run(url: &str, now: impl Fn() -> Timestamp) -> Result<String, DemoE
             let (status, answer) = (response.status().as_u16(), response.json::<Value>().await?);
             let outcome = format!("{status} {}", answer.get("status").and_then(Value::as_str).unwrap_or_default());
             let _ = writeln!(text, "{system:<18} {name:<30} {outcome:<14} {}", came_of_it(&answer));
+            told.push_str(&receiver.lines(name).await?);
         }
     }
+    let _ = writeln!(text, "\nWhat the built-in receiver at {aws_url}{} was told:\n", crate::receiver::PATH);
+    let _ = writeln!(text, "{:<30} {:<34} {:<42} event id\n{told}", "of sample", "webhook", "signatures");
     let phone: Value = get(&client, &format!("{url}/v1/phone-numbers/{NUMBER}"), &key).await?;
     let _ = writeln!(text, "\nWhat the CRM knows of {NUMBER} now:\n{phone:#}");
     let _ = writeln!(text, "\n{}", invitation(url, &key, now())?);

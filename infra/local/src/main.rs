@@ -44,12 +44,13 @@ async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::start(options, clock, seed, |aws, template, url| {
         let random = Arc::new(shared::hub::system_random);
         let emit = Arc::new(|line: &str| tracing::debug!("{line}"));
-        let surroundings = Surroundings { clock: time, random, emit, public_url: url.to_owned(), interactive: true };
+        let surroundings =
+            Surroundings { clock: time, random, emit, send: None, public_url: url.to_owned(), interactive: true };
         Ok(functions(aws, template, &surroundings)?)
     })
     .await?;
     if options.demo {
-        print!("{}", demo::run(server.url(), Timestamp::now).await?);
+        print!("{}", demo::run(server.url(), &server.aws().endpoint_url(), Timestamp::now).await?);
     }
     if let Some(service) = options.outage {
         print!("{}", server.aws().outage(Switch::On(service)));

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Call, invalid, not_found, views};
+use super::{Call, not_found};
 use crate::{
     ids::SystemId,
     operation::ReplayFailures,
@@ -12,6 +12,7 @@ use crate::{
     process::{Status, failure_key, failure_list},
     replay,
     store::Span,
+    view,
 };
 
 /// Which failures to send through again; all of them without a field.
@@ -31,12 +32,12 @@ impl Call<'_> {
         self.only(&["system_id", "since", "until", "limit", "cursor"])?;
         let system = self.query("system_id");
         let filters: Vec<(&str, &str)> = system.iter().map(|system| ("sys", system.as_str())).collect();
-        self.page(&failure_list(self.tenant()), self.span()?, &filters, views::failure).await
+        self.page(&failure_list(self.tenant()), self.span()?, &filters, view::failure).await
     }
 
     pub(super) async fn failure(&self, id: &str) -> Result<Value, Problem> {
         let item = self.hub.store.get(&failure_key(self.tenant(), id)).await?;
-        item.as_ref().and_then(views::failure).ok_or_else(|| not_found("failure"))
+        item.as_ref().and_then(view::failure).ok_or_else(|| not_found("failure"))
     }
 
     pub(super) async fn retry_failure(&self, id: &str) -> Result<Value, Problem> {
@@ -51,11 +52,7 @@ impl Call<'_> {
 
     /// Many at once, by system and time of the last try. However many they are, one message does.
     pub(super) async fn retry_failures(&self) -> Result<Value, Problem> {
-        let body: &[u8] = self.request.body().as_ref();
-        let fields: Result<Map<String, Value>, _> = serde_json::from_slice(if body.is_empty() { b"{}" } else { body });
-        let selection = fields.and_then(|fields| Selection::deserialize(Value::Object(fields)));
-        let Selection { system_id, since, until } = selection
-            .map_err(|e| invalid("body", format!("must be {{\"system_id\"?, \"since\"?, \"until\"?}}; {e}")))?;
+        let Selection { system_id, since, until } = self.read("{\"system_id\"?, \"since\"?, \"until\"?}")?;
         // An end that is still to come is none: a failure may bear the time of a copy whose clock is fast.
         let span = Span { since, until: until.filter(|until| *until < self.hub.now()) };
         let job = ReplayFailures { tenant_id: self.tenant().clone(), system_id: system_id.clone(), span, after: None };

@@ -1,9 +1,10 @@
-//! The management API (contract §7): parse, check, call, answer. So far its reading routes, the mapping preview, and
-//! replays of what was kept.
+//! The management API (contract §7): parse, check, call, answer. So far its reading routes, the mapping preview, replays of
+//! what was kept, and all of subscriptions, events and deliveries.
 
 mod cursor;
+mod deliveries;
 mod failures;
-mod views;
+mod subscriptions;
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -23,8 +24,9 @@ use crate::{
     problem::{Problem, json_response},
     process::{KeptEvent, Kind, Status, inbound_key, inbound_list, interactions_list, phone_key, record_id, record_of},
     registry::tenant_key,
-    store::{Item, Key, Span, StoreError},
+    store::{Item, Key, Page, Range, Span, StoreError},
     tenant::TenantContext,
+    view,
 };
 
 /// Records on a page: at most, and where the caller doesn't say.
@@ -44,9 +46,16 @@ pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infal
     let route: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).take(2).collect();
     tracing::info!(tenant = caller, method = %request.method(), route = route.join("/"), status = status.as_u16(), "api");
     Ok(match answer {
+        Ok((StatusCode::NO_CONTENT, _)) => empty(),
         Ok((status, body)) => json_response(status, &body),
         Err(problem) => problem.into_response(),
     })
+}
+
+fn empty() -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }
 
 impl From<StoreError> for Problem {
@@ -103,51 +112,12 @@ async fn route(
         scopes.split(' ').any(|given| given == scope.as_str()).then_some(()).ok_or_else(problem)
     };
     let call = Call { hub, context, request };
-    let replays = request.method() == Method::POST
-        && matches!(
-            segments.as_slice(),
-            ["inbound-events", _, "replay"] | ["failures", _, "retry"] | ["failures", "retry"]
-        );
-    allowed(if replays { Scope::Write } else { Scope::Read })?;
-    let body = match (request.method(), segments.as_slice()) {
-        (&Method::GET, ["phone-numbers", number]) => call.phone_number(number).await,
-        (&Method::GET, ["phone-numbers", number, "interactions"]) => call.interactions(number).await,
-        (&Method::GET, ["interactions", id]) => call.record(Kind::Interaction, id).await,
-        (&Method::GET, ["contacts", id]) => call.record(Kind::Contact, id).await,
-        (&Method::GET, ["companies", id]) => call.record(Kind::Company, id).await,
-        (&Method::GET, ["merchants", id]) => call.merchant(id).await,
-        (&Method::GET, ["inbound-events"]) => call.inbound_events().await,
-        (&Method::GET, ["inbound-events", id]) => call.inbound_event(id).await,
-        (&Method::GET, ["failures"]) => call.failures().await,
-        (&Method::GET, ["failures", id]) => call.failure(id).await,
-        (&Method::POST, ["failures", "retry"]) => call.retry_failures().await,
-        (&Method::POST, ["failures", id, "retry"]) => call.retry_failure(id).await,
-        (&Method::POST, ["inbound-events", id, "replay"]) => call.replay_event(id).await,
-        (&Method::POST, ["mappings", "preview"]) => preview(request.body()),
-        (
-            _,
-            ["inbound-events"]
-            | [
-                "phone-numbers" | "interactions" | "contacts" | "companies" | "merchants" | "inbound-events"
-                | "failures",
-                _,
-            ]
-            | ["mappings", "preview"]
-            | ["phone-numbers", _, "interactions"]
-            | ["inbound-events", _, "replay"]
-            | ["failures", _, "retry"],
-        ) => Err(Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
-            "this address doesn't take this method",
-        )),
-        _ => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no_such_route",
-            "there is nothing at this address; see the README for the routes",
-        )),
-    };
-    body.map(|body| (if replays { StatusCode::ACCEPTED } else { StatusCode::OK }, body))
+    let reads = request.method() == Method::GET || segments == ["mappings", "preview"];
+    allowed(if reads { Scope::Read } else { Scope::Write })?;
+    match (request.method(), segments.as_slice()) {
+        (&Method::GET, segments) => call.get(segments).await.map(|body| (StatusCode::OK, body)),
+        (method, segments) => call.change(method, segments).await,
+    }
 }
 
 /// Percent-decodes one segment of a path. In a path `+` is a plus sign.
@@ -164,6 +134,51 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    async fn get(&self, segments: &[&str]) -> Result<Value, Problem> {
+        match segments {
+            ["phone-numbers", number] => self.phone_number(number).await,
+            ["phone-numbers", number, "interactions"] => self.interactions(number).await,
+            ["interactions", id] => self.record(Kind::Interaction, id).await,
+            ["contacts", id] => self.record(Kind::Contact, id).await,
+            ["companies", id] => self.record(Kind::Company, id).await,
+            ["merchants", id] => self.merchant(id).await,
+            ["inbound-events"] => self.inbound_events().await,
+            ["inbound-events", id] => self.inbound_event(id).await,
+            ["failures"] => self.failures().await,
+            ["failures", id] => self.failure(id).await,
+            ["subscriptions"] => self.subscriptions().await,
+            ["subscriptions", id] => self.subscription(id).await,
+            ["subscriptions", id, "deliveries"] => self.deliveries(id).await,
+            ["deliveries", id] => self.delivery(id).await,
+            ["event-types"] => self.event_types(),
+            ["events", id] => self.event(id).await,
+            _ => Err(no_route(segments)),
+        }
+    }
+
+    async fn change(&self, method: &Method, segments: &[&str]) -> Result<(StatusCode, Value), Problem> {
+        let accepted = |body| (StatusCode::ACCEPTED, body);
+        let ok = |body| (StatusCode::OK, body);
+        match (method, segments) {
+            (&Method::POST, ["failures", "retry"]) => self.retry_failures().await.map(accepted),
+            (&Method::POST, ["failures", id, "retry"]) => self.retry_failure(id).await.map(accepted),
+            (&Method::POST, ["inbound-events", id, "replay"]) => self.replay_event(id).await.map(accepted),
+            (&Method::POST, ["mappings", "preview"]) => preview(self.request.body()).map(ok),
+            (&Method::POST, ["subscriptions"]) => {
+                self.create_subscription().await.map(|body| (StatusCode::CREATED, body))
+            }
+            (&Method::PATCH, ["subscriptions", id]) => self.change_subscription(id).await.map(ok),
+            (&Method::DELETE, ["subscriptions", id]) => {
+                self.delete_subscription(id).await.map(|body| (StatusCode::NO_CONTENT, body))
+            }
+            (&Method::POST, ["subscriptions", id, "rotate-secret"]) => self.rotate_secret(id).await.map(ok),
+            (&Method::POST, ["subscriptions", id, "test"]) => self.test_subscription(id).await.map(ok),
+            (&Method::POST, ["subscriptions", id, "replay"]) => self.replay_subscription(id).await.map(accepted),
+            (&Method::POST, ["deliveries", id, "retry"]) => self.retry_delivery(id).await.map(accepted),
+            _ => Err(no_route(segments)),
+        }
+    }
+
     fn tenant(&self) -> &TenantId {
         self.context.tenant()
     }
@@ -201,20 +216,20 @@ impl Call<'_> {
         let [item, tenant] = self.hub.store.get_all(keys).await?;
         let item = item.ok_or_else(|| not_found("phone number"))?;
         let tenant: Option<Tenant> = tenant.and_then(|t| serde_json::from_str(t.get_text("doc")?).ok());
-        Ok(views::phone_number(&phone, &item, &tenant.map_or_else(success_outcomes, |t| t.success_outcomes)))
+        Ok(view::phone_number(&phone, &item, &tenant.map_or_else(success_outcomes, |t| t.success_outcomes)))
     }
 
     async fn interactions(&self, number: &str) -> Result<Value, Problem> {
         self.only(&["limit", "cursor"])?;
         let list = interactions_list(self.tenant(), &e164(number)?);
-        self.page(&list, Span::default(), &[], |item| views::record(Kind::Interaction, item)).await
+        self.page(&list, Span::default(), &[], |item| view::record_item(Kind::Interaction, item)).await
     }
 
     async fn record(&self, kind: Kind, id: &str) -> Result<Value, Problem> {
         let item = self.hub.store.get(&Key::of(self.tenant(), kind.name(), id)).await?;
         let view = item
             .filter(|item| record_of(item).is_some_and(|r| !r.is_deleted()))
-            .and_then(|item| views::record(kind, &item));
+            .and_then(|item| view::record_item(kind, &item));
         view.ok_or_else(|| not_found(kind.id_name().trim_end_matches("_id")))
     }
 
@@ -227,7 +242,7 @@ impl Call<'_> {
         let keys = [key(id.to_owned()), key(of("payment_processor")), key(of("stripe"))];
         let [own, processor, stripe] = self.hub.store.get_all([&keys[0], &keys[1], &keys[2]]).await?;
         let item = own.or(processor).or(stripe).ok_or_else(|| not_found("merchant"))?;
-        views::record(Kind::Merchant, &item).ok_or_else(|| not_found("merchant"))
+        view::record_item(Kind::Merchant, &item).ok_or_else(|| not_found("merchant"))
     }
 
     async fn inbound_events(&self) -> Result<Value, Problem> {
@@ -240,14 +255,14 @@ impl Call<'_> {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
             .collect();
-        let view = |item: &Item| KeptEvent::from_item(item).map(|event| views::inbound_event(&event));
+        let view = |item: &Item| KeptEvent::from_item(item).map(|event| view::inbound_event(&event));
         self.page(&inbound_list(self.tenant()), self.span()?, &filters, view).await
     }
 
     async fn inbound_event(&self, id: &str) -> Result<Value, Problem> {
         let item = self.hub.store.get(&inbound_key(self.tenant(), id)).await?;
         let event = item.as_ref().and_then(KeptEvent::from_item).ok_or_else(|| not_found("inbound event"))?;
-        Ok(views::inbound_event(&event))
+        Ok(view::inbound_event(&event))
     }
 
     /// The parameters `since` and `until`.
@@ -275,9 +290,51 @@ impl Call<'_> {
                 StoreError::Rejected { .. } if forged => invalid("cursor", "is not a cursor of this list"),
                 error => error.into(),
             })?;
+        Ok(self.shown(page, view))
+    }
+
+    /// A page of a partition of the table, in the order of its sort keys or against it.
+    async fn page_of(
+        &self,
+        partition: &str,
+        range: &Range,
+        filters: &[(&str, &str)],
+        forward: bool,
+        view: impl Fn(&Item) -> Option<Value>,
+    ) -> Result<Value, Problem> {
+        let after = self.after()?.map(|(_, key)| key.sk);
+        let page = self.hub.store.range(partition, range, filters, (after, self.limit()?, forward)).await?;
+        Ok(self.shown(page, view))
+    }
+
+    fn shown(&self, page: Page, view: impl Fn(&Item) -> Option<Value>) -> Value {
         let data: Vec<Value> = page.items.iter().filter_map(view).collect();
         let next = page.next.map(|(sort, key)| cursor::encode(&sort, &key, self.tenant()));
-        Ok(json!({"data": data, "next_cursor": next}))
+        json!({"data": data, "next_cursor": next})
+    }
+}
+
+/// What is wrong with an address that nothing answered at: the method, or all of it.
+fn no_route(segments: &[&str]) -> Problem {
+    match segments {
+        ["inbound-events" | "failures" | "subscriptions" | "event-types"]
+        | [
+            "phone-numbers" | "interactions" | "contacts" | "companies" | "merchants" | "inbound-events" | "failures"
+            | "subscriptions" | "deliveries" | "events",
+            _,
+        ]
+        | ["mappings", "preview"]
+        | ["phone-numbers", _, "interactions"]
+        | ["inbound-events", _, "replay"]
+        | ["failures" | "deliveries", _, "retry"]
+        | ["subscriptions", _, "deliveries" | "replay" | "rotate-secret" | "test"] => {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this address doesn't take this method")
+        }
+        _ => Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_route",
+            "there is nothing at this address; see the README for the routes",
+        ),
     }
 }
 

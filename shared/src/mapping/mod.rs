@@ -33,6 +33,7 @@ mod compile;
 mod duration;
 mod expression;
 mod fields;
+mod filter;
 mod money;
 mod outward;
 mod path;
@@ -44,6 +45,7 @@ mod validate;
 
 pub use apply::{Mapped, MappedField, Outcome, Target, code};
 pub use compile::CompiledRule;
+pub use filter::Filter;
 pub use outward::Outward;
 pub use path::PATH_BYTES_MAX;
 pub use preview::{Preview, preview};

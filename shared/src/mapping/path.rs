@@ -74,7 +74,7 @@ impl Path {
 
     /// What stands there; `None` for nothing and for `null`. An expression that fails on this payload, because it
     /// sorts what is no list, say, finds nothing.
-    fn find<'a>(&self, source: &Source<'a>) -> Option<Cow<'a, Value>> {
+    pub(super) fn find<'a>(&self, source: &Source<'a>) -> Option<Cow<'a, Value>> {
         let found = match self {
             Self::Plain(steps) => Cow::Borrowed(walk(source.payload, steps)?),
             Self::Expression(expression) => {

@@ -25,8 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is kept for the next request: shorter than the 60 s after which common servers and load
 /// balancers close it, since a request that meets the closing fails.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Connections that are kept for one host. A copy of a function works on a batch of ten messages at most.
-const IDLE_PER_HOST: usize = 4;
+/// Connections that are kept for one host: all of a batch may go to the same one.
+const IDLE_PER_HOST: usize = 16;
 /// How long the body may take once the status is there. It is only for people to read.
 const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 

@@ -1,17 +1,21 @@
 //! Failures: what can't be applied, or was tried in vain, kept with all that it takes to do it again.
 
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::{ROUNDS_MAX, Seen, Status, Verdict, Work, busy, kept, kept::Note, split};
 use crate::{
+    event,
     hub::Hub,
     ids::{TenantId, derived, sha256_hex, sortable},
     inbound::InboundEvent,
-    registry::Target,
+    registry::{self, Target},
     store::{Commit, Item, Key, StoreError, Write},
     tenant::TenantContext,
     time::millis_text,
 };
+
+/// The contract's name (§1) of what failed.
+const OPERATION: &str = "process_inbound_event";
 
 /// Why an event can't be applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +78,12 @@ async fn keep(
 ) -> Result<Verdict, StoreError> {
     debug_assert_eq!(context.tenant(), &event.tenant_id);
     let payload = &event.payload().unwrap_or_default();
-    let work = Work { attempts, ..Work::new(hub, target, event, payload) };
+    // Where the system is gone, its tenant may still have subscribers.
+    let publishes = match target {
+        Some(target) => target.tenant.publishes,
+        None => registry::tenant(&hub.store, context).await?.is_some_and(|tenant| tenant.publishes),
+    };
+    let work = Work { publishes, attempts, ..Work::new(hub, target, event, payload) };
     work.fail(code, error, &[]).await
 }
 
@@ -121,8 +130,10 @@ impl Work<'_> {
         let note = Note { error, code, failure_id: &failure.id, ..self.note(Status::Failed, &nothing, warnings) };
         let marker = self.marker(kept::item(self.hub, self.event, &note));
         let record = Write::Put { item: self.failure_item(&failure), condition: "", values: Vec::new() };
+        let outbox = self.outbox(&failure);
         for round in 0..ROUNDS_MAX {
-            match self.hub.store.commit(vec![marker.clone(), record.clone()]).await? {
+            let writes = [marker.clone(), record.clone()].into_iter().chain(outbox.clone()).collect();
+            match self.hub.store.commit(writes).await? {
                 Commit::Done => {
                     self.hub.metrics.failure(self.event, &failure);
                     return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure))));
@@ -137,13 +148,21 @@ impl Work<'_> {
         Err(busy())
     }
 
+    /// Tells subscribers.
+    fn outbox(&self, failure: &Failure) -> Option<Write> {
+        let about = json!({"system_id": self.event.system_id, "inbound_event_id": self.inbound_id});
+        let draft = event::failure(&failure.id, OPERATION, &about, (&failure.code, &failure.error));
+        let moment = (self.hub.now(), (self.hub.random)());
+        event::outbox(&self.event.tenant_id, &[draft], moment, &self.hub.settings).filter(|_| self.publishes)
+    }
+
     fn failure_item(&self, failure: &Failure) -> Item {
         let event = self.event;
         let (received, now) = (millis_text(event.received_at), self.hub.now());
         let before = event.replay.as_ref().map_or(0, |replay| replay.attempts);
         let item = Item::new(&failure_key(&event.tenant_id, &failure.id))
             .listed(&failure_list(&event.tenant_id), now)
-            .text("op", "process_inbound_event")
+            .text("op", OPERATION)
             .text("inb", self.inbound_id.as_str())
             .text("code", failure.code.as_str())
             .text("err", failure.error.as_str())

@@ -23,12 +23,14 @@ use self::{
     plan::{Effect, Known, Obstacle, Plan, stored},
 };
 use crate::{
+    event,
     hub::Hub,
     ids::sortable,
     inbound::InboundEvent,
     mapping::Outcome,
+    phone::E164,
     registry::Target,
-    store::{ABSENT, Commit, Item, Refusal, StoreError, Values, Write},
+    store::{ABSENT, Commit, Item, Key, Refusal, StoreError, Values, Write},
     tenant::TenantContext,
 };
 
@@ -60,7 +62,8 @@ pub async fn process(
             let warnings = std::mem::take(&mut mapped.warnings);
             let event_key = work.inbound_id.get(4..20).unwrap_or_default().to_owned();
             let names = (work.identity.as_str(), event_key.as_str());
-            let effect = Effect::new(&event.tenant_id, &event.system_id, names, event.received_at, mapped);
+            let publishes = target.tenant.publishes;
+            let effect = Effect::new(&event.tenant_id, &event.system_id, names, event.received_at, mapped, publishes);
             work.apply(&effect, &warnings).await?
         }
     };
@@ -107,6 +110,8 @@ struct Work<'a> {
     hub: &'a Hub,
     event: &'a InboundEvent,
     payload: &'a Value,
+    /// Whether subscribers may want to know.
+    publishes: bool,
     /// Tries made, this one included.
     attempts: u32,
     identity: String,
@@ -136,7 +141,8 @@ impl<'a> Work<'a> {
     fn new(hub: &'a Hub, target: Option<&Target>, event: &'a InboundEvent, payload: &'a Value) -> Self {
         let identity = event.identity(target.map(|target| &*target.integration.rule), payload);
         let inbound_id = event.inbound_id(&identity);
-        Self { hub, event, payload, attempts: 1, identity, inbound_id, event_type: String::new() }
+        let publishes = target.is_some_and(|target| target.tenant.publishes);
+        Self { hub, event, payload, publishes, attempts: 1, identity, inbound_id, event_type: String::new() }
     }
 
     async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
@@ -151,9 +157,24 @@ impl<'a> Work<'a> {
                 Ok(plan) => plan,
                 Err(obstacle) => return self.obstructed(obstacle, warnings).await,
             };
-            let writes = std::iter::once(marker.clone()).chain(std::mem::take(&mut plan.writes)).collect();
+            let undecided = plan.undecided(effect, &known);
+            if !undecided.is_empty() {
+                self.decide(undecided, &mut known).await?;
+                plan = match Plan::build(effect, &known) {
+                    Ok(plan) => plan,
+                    Err(obstacle) => return self.obstructed(obstacle, warnings).await,
+                };
+            }
+            let moment = (self.hub.now(), (self.hub.random)());
+            let outbox = event::outbox(&self.event.tenant_id, &plan.events, moment, &self.hub.settings);
+            let writes = std::mem::take(&mut plan.writes).into_iter().chain(outbox);
+            let writes = std::iter::once(marker.clone()).chain(writes).collect();
             match self.hub.store.commit(writes).await {
                 Ok(Commit::Done) => {
+                    if effect.publishes {
+                        plan.phones()
+                            .for_each(|phone| self.hub.phones.put(self.phone_key(phone), (), 60, self.hub.now()));
+                    }
                     self.hub.guesses.put(effect.record_key(), plan.after, 2 * plan.doc_bytes, self.hub.now());
                     return Ok(self.verdict(if again { Status::Duplicate } else { Status::Processed }, data, None));
                 }
@@ -187,6 +208,21 @@ impl<'a> Work<'a> {
             operation: "TransactWriteItems",
             reason: "too many events change the same record at once".into(),
         })
+    }
+
+    /// Finds out whether there are such numbers already. A guess that is wrong would cost a whole refused transaction, and
+    /// numbers are new too often to guess.
+    async fn decide(&self, phones: Vec<E164>, known: &mut Known) -> Result<(), StoreError> {
+        for phone in phones {
+            let key = self.phone_key(&phone);
+            let exists = self.hub.phones.get(&key).is_some() || self.hub.store.get(&key).await?.is_some();
+            known.note_phone(phone, exists);
+        }
+        Ok(())
+    }
+
+    fn phone_key(&self, phone: &E164) -> Key {
+        phone_key(&self.event.tenant_id, phone)
     }
 
     async fn obstructed(&self, obstacle: Obstacle, warnings: &[String]) -> Result<Verdict, StoreError> {

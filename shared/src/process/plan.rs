@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    event::{self, Draft},
     ids::{SystemId, TenantId, derived},
     json,
     mapping::{Action, Mapped, Merge, Target as MappedTarget, UnknownPhone},
@@ -94,6 +95,8 @@ pub(super) struct Effect<'a> {
     pub stamp: Stamp,
     pub fields: BTreeMap<String, (Value, Merge)>,
     pub unknown_phone: UnknownPhone,
+    /// Whether subscribers may want to know.
+    pub publishes: bool,
 }
 
 impl<'a> Effect<'a> {
@@ -103,6 +106,7 @@ impl<'a> Effect<'a> {
         (identity, event_key): (&str, &'a str),
         received: Timestamp,
         mapped: Mapped,
+        publishes: bool,
     ) -> Self {
         let kind = Kind::of(&mapped.target);
         let record_id = match &mapped.key {
@@ -141,6 +145,7 @@ impl<'a> Effect<'a> {
             stamp,
             fields,
             unknown_phone: mapped.unknown_phone,
+            publishes,
         }
     }
 
@@ -156,11 +161,17 @@ pub(super) type Stored = (i64, Record);
 pub(super) struct Known {
     pub record: Option<Stored>,
     phones: HashMap<E164, Times>,
+    /// Whether there is such a number: subscribers are told of new ones.
+    existing: HashMap<E164, bool>,
 }
 
 impl Known {
     pub(super) fn guess(record: Option<Stored>) -> Self {
-        Self { record, phones: HashMap::new() }
+        Self { record, phones: HashMap::new(), existing: HashMap::new() }
+    }
+
+    pub(super) fn note_phone(&mut self, phone: E164, exists: bool) {
+        self.existing.insert(phone, exists);
     }
 }
 
@@ -208,6 +219,8 @@ pub(super) struct Plan {
     pub after: Stored,
     /// The record's size as it is stored.
     pub doc_bytes: usize,
+    /// What subscribers are to be told.
+    pub events: Vec<Draft>,
 }
 
 impl Plan {
@@ -230,13 +243,32 @@ impl Plan {
         }
         let doc_bytes = doc.len();
         let first = record_write(effect, &after, doc, before.is_some());
-        let mut plan = Self { writes: vec![first], phones: vec![None], after, doc_bytes };
+        let mut plan = Self { writes: vec![first], phones: vec![None], after, doc_bytes, events: Vec::new() };
         for change in phone_changes(effect, before, &plan.after.1) {
-            let known = known.phones.get(&change.phone);
-            plan.writes.push(change.write(effect, known));
+            let exists = known.existing.get(&change.phone).copied().or(change.must_exist.then_some(true));
+            if effect.publishes && exists == Some(false) {
+                plan.events.push(event::phone_created(&change.phone));
+            }
+            plan.writes.push(change.write(effect, known.phones.get(&change.phone), exists));
             plan.phones.push(Some((change.phone, change.must_exist)));
         }
+        if effect.publishes {
+            let (kind, system) = (effect.kind, effect.system.as_str());
+            plan.events.extend(event::of_change(kind, &effect.record_id, system, before, &plan.after.1));
+        }
         Ok(plan)
+    }
+
+    /// The numbers that it changes.
+    pub(super) fn phones(&self) -> impl Iterator<Item = &E164> {
+        self.phones.iter().flatten().map(|(phone, _)| phone)
+    }
+
+    /// The numbers of which subscribers are to be told if they are new, and nobody knows yet whether they are.
+    pub(super) fn undecided(&self, effect: &Effect<'_>, known: &Known) -> Vec<E164> {
+        let open = |(phone, must_exist): &&(E164, bool)| !must_exist && !known.existing.contains_key(phone);
+        let phones = self.phones.iter().flatten().filter(|_| effect.publishes).filter(open);
+        phones.map(|(phone, _)| phone.clone()).collect()
     }
 
     /// Takes in what a refused transaction told. `refusals` are those of [`Plan::writes`].
@@ -247,6 +279,7 @@ impl Plan {
                 (None, Some(item)) => known.record = item.as_ref().and_then(stored),
                 (Some((_, true)), Some(None)) => return Err(Obstacle::UnknownPhone),
                 (Some((phone, _)), Some(item)) => {
+                    known.note_phone(phone.clone(), item.is_some());
                     let n = |name| item.as_ref().and_then(|i| i.get_number(name));
                     known.phones.insert(phone.clone(), Times { first: n("f"), last: n("l"), paid: n("pl") });
                 }
@@ -326,14 +359,16 @@ fn phone_changes(effect: &Effect<'_>, before: Option<&Record>, after: &Record) -
 impl PhoneChange {
     /// The counters are added to blindly. First and last contact can only widen: the guess is that this event is the
     /// latest; where it isn't, the refusal brings the stored times.
-    fn write(&self, effect: &Effect<'_>, known: Option<&Times>) -> Write {
+    fn write(&self, effect: &Effect<'_>, known: Option<&Times>, exists: Option<bool>) -> Write {
         let n = |ms: i64| AttributeValue::N(ms.to_string());
         let mut set = Vec::new();
         let mut set_once = vec![("cr".to_owned(), n(effect.received.as_millisecond()))];
         let mut conditions = Vec::new();
         let mut values = Vec::new();
-        if self.must_exist {
-            conditions.push("attribute_exists(pk)".to_owned());
+        match exists {
+            Some(true) if self.must_exist || effect.publishes => conditions.push("attribute_exists(pk)".to_owned()),
+            Some(false) if effect.publishes => conditions.push(ABSENT.to_owned()),
+            _ => {}
         }
         let mut extend = |name: &str, to: i64, old: Option<Option<i64>>, outside: fn(i64, i64) -> bool| match old {
             Some(Some(old)) if !outside(to, old) => {}

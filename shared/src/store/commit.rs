@@ -85,13 +85,15 @@ impl Store {
         }
     }
 
-    /// Puts one item if `condition` holds on what is there; else gives what is there. Half the price of a transaction.
+    /// Puts one item if `condition` (empty for none) holds on what is there; else gives what is there. Half the price of a transaction.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails. It may then have been written all the same.
     pub async fn put(&self, item: Item, condition: &str, values: Values) -> Result<Result<(), Refusal>, StoreError> {
         let mut request = self.dynamodb.put_item().table_name(&self.table).set_item(Some(item.0));
-        request = request.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
+        if !condition.is_empty() {
+            request = request.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
+        }
         for (name, value) in values {
             request = request.expression_attribute_values(name, value);
         }

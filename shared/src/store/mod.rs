@@ -9,6 +9,7 @@ mod commit;
 mod error;
 mod item;
 mod limits;
+mod pace;
 mod queue;
 mod read;
 
@@ -17,8 +18,8 @@ pub use self::{
     error::{StoreError, classify},
     item::{Item, Key},
     limits::Counted,
-    queue::{Delayed, SHARDS},
-    read::{Page, Span},
+    queue::{Delayed, Message, Queue, SHARDS, WRITES_MAX, wait_partition},
+    read::{Page, Range, Span},
 };
 use std::time::Duration;
 
@@ -30,12 +31,13 @@ pub const ABSENT: &str = "attribute_not_exists(pk)";
 /// The name of the index by time.
 pub const BY_TIME: &str = "by_time";
 
-/// The table and the retry queue.
+/// The table and the queues.
 pub struct Store {
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: Lazy<aws_sdk_sqs::Client>,
     table: String,
     retry_queue_url: String,
+    delivery_queue_url: String,
     counter_retention: Duration,
 }
 
@@ -48,6 +50,7 @@ impl Store {
             sqs,
             table: settings.table.clone(),
             retry_queue_url: settings.retry_queue_url.clone(),
+            delivery_queue_url: settings.delivery_queue_url.clone(),
             counter_retention: settings.counter_retention,
         }
     }

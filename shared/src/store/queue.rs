@@ -1,10 +1,13 @@
-//! Operations that wait: in the retry queue for up to SQS' 15 minutes, in the table for longer.
+//! Operations on their way: in a queue for up to SQS' 15 minutes, in the table for longer.
 //!
 //! A longer wait is an item of its tenant, found by its due time on the index `due`, that holds keys only. Once a minute
-//! `release-waiting` moves what is due soon into the queue. However long, a wait costs the same: about 4 write units and
+//! `release-waiting` moves what is due soon into its queue. However long, a wait costs the same: about 4 write units and
 //! 2 read units.
 
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::{
+    error::BuildError,
+    types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest},
+};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +26,7 @@ const BATCH_MAX: usize = 10;
 /// Bytes in one `SendMessageBatch`: a quarter of what SQS takes today, and all that it took until 2025.
 const BATCH_BYTES_MAX: usize = 256 * 1024;
 /// Items in one `BatchWriteItem`.
-const WRITES_MAX: usize = 25;
+pub const WRITES_MAX: usize = 25;
 /// Batches under way at once.
 const BATCHES_AT_ONCE: usize = 8;
 
@@ -32,17 +35,39 @@ const DUE: &str = "due";
 /// Partitions of that index. Each takes 1,000 writes a second, and a full one would throttle the table.
 pub const SHARDS: u8 = 4;
 
+/// The queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Queue {
+    /// Inbound events that wait for another try, and jobs of tenants: `process-retries`.
+    #[default]
+    Retries,
+    /// Deliveries of outgoing webhooks: `deliver-webhooks`.
+    Deliveries,
+}
+
+/// A message and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The queue.
+    pub queue: Queue,
+    /// Whose message it is, so that one group's many or slow messages don't keep those of others waiting
+    /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>).
+    pub group: Option<String>,
+    /// What it says.
+    pub body: String,
+}
+
 /// A message that is to be received in some seconds.
 #[derive(Clone, Debug)]
 pub struct Delayed {
-    /// Its body.
-    pub message: String,
+    /// The message.
+    pub message: Message,
     /// From now; negative counts as 0.
     pub delay_seconds: i64,
 }
 
 impl Store {
-    /// Lets `message` come back from the retry queue at `due`.
+    /// Lets `message` come out of its queue at `due`.
     ///
     /// While the table is down, a longer wait hops: the message comes early, says when it is due, and is let wait again.
     ///
@@ -51,7 +76,7 @@ impl Store {
     pub async fn wait(
         &self,
         tenant: &TenantId,
-        message: String,
+        message: Message,
         due: Timestamp,
         (now, random): (Timestamp, u128),
     ) -> Result<(), StoreError> {
@@ -61,9 +86,11 @@ impl Store {
         }
         let shard = random.to_be_bytes().last().copied().unwrap_or_default() % SHARDS;
         let item = Item::new(&Key::of(tenant, "wait", sortable("wait", due, random)))
-            .text("due_pk", shard_name(shard))
+            .text("due_pk", wait_partition(shard))
             .text("due_at", millis_text(due))
-            .text("msg", message.as_str());
+            .text("queue", message.queue.name())
+            .text("group", message.group.as_deref().unwrap_or_default())
+            .text("msg", message.body.as_str());
         match self.put(item, ABSENT, Values::new()).await {
             Ok(_) => Ok(()),
             Err(error) => {
@@ -73,17 +100,25 @@ impl Store {
         }
     }
 
-    /// Puts a message into the retry queue, to be received after `delay_seconds` or SQS' longest delay.
+    /// Puts a message into its queue, to be received after `delay_seconds` or SQS' longest delay.
     ///
     /// # Errors
     /// [`StoreError`] where SQS doesn't take it.
-    pub async fn enqueue(&self, message: String, delay_seconds: i64) -> Result<(), StoreError> {
-        let request = self.sqs.send_message().queue_url(&self.retry_queue_url).message_body(message);
+    pub async fn enqueue(&self, message: Message, delay_seconds: i64) -> Result<(), StoreError> {
+        let request = self.sqs.send_message().queue_url(self.url(message.queue)).message_body(message.body);
+        let request = request.set_message_group_id(message.group);
         let sent = request.delay_seconds(clamped(delay_seconds)).send().await;
         sent.map(|_| ()).map_err(|e| classify("SendMessage", e))
     }
 
-    /// Puts several messages into the retry queue, in as few calls as they fit into, and gives the positions of those that
+    fn url(&self, queue: Queue) -> &str {
+        match queue {
+            Queue::Retries => &self.retry_queue_url,
+            Queue::Deliveries => &self.delivery_queue_url,
+        }
+    }
+
+    /// Puts several messages into their queues, in as few calls as they fit into, and gives the positions of those that
     /// SQS took.
     ///
     /// # Errors
@@ -102,23 +137,25 @@ impl Store {
     }
 
     async fn enqueue_batch(&self, batch: Vec<(usize, Delayed)>) -> Result<Vec<usize>, StoreError> {
-        let mut request = self.sqs.send_message_batch().queue_url(&self.retry_queue_url);
+        let queue = batch.first().map(|(_, delayed)| delayed.message.queue).unwrap_or_default();
+        let mut request = self.sqs.send_message_batch().queue_url(self.url(queue));
         for (position, Delayed { message, delay_seconds }) in batch {
-            let entry = SendMessageBatchRequestEntry::builder().id(position.to_string()).message_body(message);
-            let entry = entry.delay_seconds(clamped(delay_seconds)).build();
+            let entry = SendMessageBatchRequestEntry::builder().id(position.to_string()).message_body(message.body);
+            let entry = entry.set_message_group_id(message.group).delay_seconds(clamped(delay_seconds)).build();
             request = request.entries(entry.map_err(|e| StoreError::unbuildable("SendMessageBatch", &e))?);
         }
         let answer = request.send().await.map_err(|e| classify("SendMessageBatch", e))?;
         Ok(answer.successful.iter().filter_map(|sent| sent.id.parse().ok()).collect())
     }
 
-    /// A page of the keys of what waits in `shard` and is due by `until`, the earliest first, after `after`.
+    /// A page of the keys of what waits in a partition of the index by due time (for messages, a [`wait_partition`]) and is
+    /// due by `until`, the earliest first, after `after`.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn due(
         &self,
-        shard: u8,
+        partition: &str,
         until: Timestamp,
         after: Option<(String, Key)>,
         limit: i32,
@@ -127,11 +164,11 @@ impl Store {
         let mut request = self.dynamodb.query().table_name(&self.table).index_name(DUE).limit(limit);
         request = request
             .key_condition_expression("due_pk = :pk AND due_at <= :until")
-            .expression_attribute_values(":pk", text(shard_name(shard)))
+            .expression_attribute_values(":pk", text(partition.to_owned()))
             .expression_attribute_values(":until", text(millis_text(until)));
         if let Some((due_at, key)) = after {
             let mut start = key.attributes();
-            start.insert("due_pk".to_owned(), text(shard_name(shard)));
+            start.insert("due_pk".to_owned(), text(partition.to_owned()));
             start.insert("due_at".to_owned(), text(due_at));
             request = request.set_exclusive_start_key(Some(start));
         }
@@ -147,7 +184,12 @@ impl Store {
         let items = self.get_many(keys).await?;
         let delayed = |item: Item| {
             let due: Timestamp = item.get_text("due_at")?.parse().ok()?;
-            Some(Delayed { message: item.get_text("msg")?.to_owned(), delay_seconds: seconds_until(due, now) })
+            let message = Message {
+                queue: Queue::named(item.get_text("queue").unwrap_or_default()),
+                group: item.get_text("group").map(str::to_owned),
+                body: item.get_text("msg")?.to_owned(),
+            };
+            Some(Delayed { message, delay_seconds: seconds_until(due, now) })
         };
         Ok(items.into_iter().map(|item| item.and_then(delayed)).collect())
     }
@@ -158,16 +200,35 @@ impl Store {
     /// [`StoreError`] where DynamoDB fails.
     pub async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
         for chunk in keys.chunks(WRITES_MAX) {
-            let mut writes = Vec::with_capacity(chunk.len());
-            for key in chunk {
-                let delete = DeleteRequest::builder().set_key(Some(key.attributes())).build();
-                let delete = delete.map_err(|e| StoreError::unbuildable("BatchWriteItem", &e))?;
-                writes.push(WriteRequest::builder().delete_request(delete).build());
-            }
-            let request = self.dynamodb.batch_write_item().request_items(&self.table, writes);
-            request.send().await.map_err(|e| classify("BatchWriteItem", e))?;
+            let delete = |key: &Key| DeleteRequest::builder().set_key(Some(key.attributes())).build();
+            let writes = chunk.iter().map(|key| Ok(WriteRequest::builder().delete_request(delete(key)?).build()));
+            let writes: Result<Vec<_>, BuildError> = writes.collect();
+            self.write_batch(writes.map_err(|e| StoreError::unbuildable("BatchWriteItem", &e))?).await?;
         }
         Ok(())
+    }
+
+    /// Puts at most 25 items, whatever is there: the cheapest way to write several.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails or doesn't take all of them; some may be written.
+    pub async fn put_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let put = |item: Item| PutRequest::builder().set_item(Some(item.0)).build();
+        let writes = items.into_iter().map(|item| Ok(WriteRequest::builder().put_request(put(item)?).build()));
+        let writes: Result<Vec<_>, BuildError> = writes.collect();
+        let left = self.write_batch(writes.map_err(|e| StoreError::unbuildable("BatchWriteItem", &e))?).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable { operation: "BatchWriteItem", reason: "throttled".into() })
+    }
+
+    /// One `BatchWriteItem`; gives how many writes DynamoDB left out.
+    async fn write_batch(&self, writes: Vec<WriteRequest>) -> Result<usize, StoreError> {
+        let request = self.dynamodb.batch_write_item().request_items(&self.table, writes);
+        let answer = request.send().await.map_err(|e| classify("BatchWriteItem", e))?;
+        let left = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.table));
+        Ok(left.map_or(0, |left| left.len()))
     }
 }
 
@@ -181,25 +242,44 @@ fn clamped(delay_seconds: i64) -> i32 {
     i32::try_from(delay_seconds.clamp(0, DELAY_SECONDS_MAX)).unwrap_or(900)
 }
 
-fn shard_name(shard: u8) -> String {
+/// The partition of the index by due time in which the messages of a shard wait.
+#[must_use]
+pub fn wait_partition(shard: u8) -> String {
     format!("due#{shard}")
 }
 
-/// Messages with their positions, in batches that SQS takes.
+/// Messages with their positions, in batches that SQS takes, each for one queue.
 fn batches(messages: Vec<Delayed>) -> Vec<Vec<(usize, Delayed)>> {
+    let with_positions = messages.into_iter().enumerate();
+    let (retries, deliveries): (Vec<_>, Vec<_>) = with_positions.partition(|(_, d)| d.message.queue == Queue::Retries);
     let mut batches: Vec<Vec<(usize, Delayed)>> = Vec::new();
-    let mut bytes = 0;
-    for (position, delayed) in messages.into_iter().enumerate() {
-        bytes += delayed.message.len();
-        match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX => batch.push((position, delayed)),
-            _ => {
-                bytes = delayed.message.len();
-                batches.push(vec![(position, delayed)]);
+    for queue in [retries, deliveries] {
+        let mut bytes = usize::MAX;
+        for (position, delayed) in queue {
+            bytes = bytes.saturating_add(delayed.message.body.len());
+            match batches.last_mut() {
+                Some(batch) if batch.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX => batch.push((position, delayed)),
+                _ => {
+                    bytes = delayed.message.body.len();
+                    batches.push(vec![(position, delayed)]);
+                }
             }
         }
     }
     batches
+}
+
+impl Queue {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Retries => "",
+            Self::Deliveries => "deliveries",
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        if name == Self::Deliveries.name() { Self::Deliveries } else { Self::Retries }
+    }
 }
 
 #[cfg(test)]
@@ -208,13 +288,17 @@ mod tests {
 
     #[test]
     fn batches_keep_to_both_limits_of_sqs() {
-        let of = |sizes: &[usize]| {
-            let messages = sizes.iter().map(|n| Delayed { message: "x".repeat(*n), delay_seconds: 0 }).collect();
-            batches(messages).iter().map(Vec::len).collect::<Vec<_>>()
+        let message = |queue, n: &usize| Message { queue, group: None, body: "x".repeat(*n) };
+        let lengths = |messages: Vec<Message>| {
+            let delayed = messages.into_iter().map(|message| Delayed { message, delay_seconds: 0 }).collect();
+            batches(delayed).iter().map(Vec::len).collect::<Vec<_>>()
         };
+        let of = |sizes: &[usize]| lengths(sizes.iter().map(|n| message(Queue::Retries, n)).collect());
         assert_eq!(of(&[1; 23]), [10, 10, 3]);
         assert_eq!(of(&[200_000, 50_000, 50_000, 300_000, 1]), [2, 1, 1, 1]);
         assert_eq!(of(&[]), [0; 0]);
+        let mixed = [Queue::Deliveries, Queue::Retries, Queue::Deliveries].map(|queue| message(queue, &1));
+        assert_eq!(lengths(mixed.to_vec()), [1, 2], "a batch is for one queue");
     }
 
     #[test]

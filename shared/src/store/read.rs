@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, builders::KeysAndAttributesBuilder};
+use aws_sdk_dynamodb::{
+    operation::query::builders::QueryFluentBuilder,
+    types::{AttributeValue, KeysAndAttributes, builders::KeysAndAttributesBuilder},
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +31,24 @@ pub struct Span {
     /// Its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+}
+
+/// A range of sort keys, its ends included.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// Its beginning.
+    pub from: String,
+    /// Its end.
+    pub to: String,
+}
+
+impl Range {
+    /// All sort keys that begin with `prefix`.
+    #[must_use]
+    pub fn prefixed(prefix: &str) -> Self {
+        // `~` is greater than every character of our ids.
+        Self { from: prefix.to_owned(), to: format!("{prefix}~") }
+    }
 }
 
 type Attributes = HashMap<String, AttributeValue>;
@@ -119,15 +140,7 @@ impl Store {
             .key_condition_expression("g1pk = :pk AND g1sk BETWEEN :since AND :until")
             .expression_attribute_values(":since", text(&span.since.map_or_else(|| "0".into(), millis_text)))
             .expression_attribute_values(":until", text(&until));
-        let mut conditions = Vec::new();
-        for (i, (name, value)) in filters.iter().enumerate() {
-            conditions.push(format!("#f{i} = :f{i}"));
-            request = request.expression_attribute_names(format!("#f{i}"), *name);
-            request = request.expression_attribute_values(format!(":f{i}"), text(value));
-        }
-        if !conditions.is_empty() {
-            request = request.filter_expression(conditions.join(" AND "));
-        }
+        request = filtered(request, filters);
         if let Some((g1sk, key)) = after {
             let mut start = key.attributes();
             start.insert("g1pk".to_owned(), text(g1pk));
@@ -137,6 +150,48 @@ impl Store {
         let answer = request.send().await.map_err(|e| classify("Query", e))?;
         Ok(Page::of(answer.items, answer.last_evaluated_key, "g1sk"))
     }
+}
+
+impl Store {
+    /// A page of the partition `pk`, in the order of its sort keys or against it: at most `limit` items within `range`,
+    /// after the sort key `after`, only those with the given texts. Read consistently.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn range(
+        &self,
+        pk: &str,
+        range: &Range,
+        filters: &[(&str, &str)],
+        (after, limit, forward): (Option<String>, i32, bool),
+    ) -> Result<Page, StoreError> {
+        let text = |t: &str| AttributeValue::S(t.to_owned());
+        let mut request = self.dynamodb.query().table_name(&self.table).limit(limit).scan_index_forward(forward);
+        request = request
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", text(pk))
+            .expression_attribute_values(":from", text(&range.from))
+            .expression_attribute_values(":to", text(&range.to));
+        request = filtered(request, filters);
+        if let Some(sk) = after {
+            let start = Key { pk: pk.to_owned(), sk };
+            request = request.set_exclusive_start_key(Some(start.attributes()));
+        }
+        let answer = request.send().await.map_err(|e| classify("Query", e))?;
+        Ok(Page::of(answer.items, answer.last_evaluated_key, "sk"))
+    }
+}
+
+/// Only items with these texts.
+fn filtered(mut request: QueryFluentBuilder, filters: &[(&str, &str)]) -> QueryFluentBuilder {
+    let mut conditions = Vec::new();
+    for (i, (name, value)) in filters.iter().enumerate() {
+        conditions.push(format!("#f{i} = :f{i}"));
+        request = request.expression_attribute_names(format!("#f{i}"), *name);
+        request = request.expression_attribute_values(format!(":f{i}"), AttributeValue::S((*value).to_owned()));
+    }
+    if conditions.is_empty() { request } else { request.filter_expression(conditions.join(" AND ")) }
 }
 
 /// Takes the item with this key out of `found`.

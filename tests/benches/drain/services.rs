@@ -85,7 +85,7 @@ impl Load {
         body["call"]["destination_number"] = json!(format!("+1415{:07}", 2_000_000 + n % self.numbers));
         let event = json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": NOW, "body": body.to_string()});
         let event = serde_json::from_value(event).unwrap();
-        Operation::Inbound(Waiting { event, attempt: 0, reason: Reason::Unavailable, due: now() }).to_message()
+        Operation::Inbound(Waiting { event, attempt: 0, reason: Reason::Unavailable, due: now() }).to_message().body
     }
 }
 
@@ -121,7 +121,8 @@ impl Services {
 
     /// A new copy of the function.
     pub fn hub(&self) -> Hub {
-        Hub::new(self.settings.clone(), &self.sdk, Arc::new(now), random(), emit())
+        let nobody = Arc::new(|_| panic!("nothing is sent out here"));
+        Hub::new(self.settings.clone(), &self.sdk, (Arc::new(now), random()), emit(), nobody)
     }
 }
 
@@ -139,8 +140,14 @@ impl Drop for Services {
 async fn make_tenant(aws: &Aws, template: &Template) {
     let clock: local::Clock = Arc::new(|| UNIX_EPOCH + Duration::from_millis(now().as_millisecond().cast_unsigned()));
     let url = "https://hub.example".to_owned();
-    let surroundings =
-        Surroundings { clock: Arc::clone(&clock), random: random(), emit: emit(), public_url: url, interactive: false };
+    let surroundings = Surroundings {
+        clock: Arc::clone(&clock),
+        random: random(),
+        emit: emit(),
+        send: None,
+        public_url: url,
+        interactive: false,
+    };
     let functions = functions(aws, template, &surroundings).unwrap();
     let tenant = json!({"tenant_id": TENANT, "name": "Demo", "default_region": "US", "integrations": [{"system_id": "sarah_ai"}]});
     Lambda::new(template, functions, clock, 1).unwrap().invoke("provision-tenant", tenant).await.unwrap();

@@ -100,7 +100,7 @@ fn given(event: &Value, now: Timestamp) -> Vec<Waiting> {
     operations
         .filter_map(|operation| match operation {
             Operation::Inbound(waiting) => Some(waiting),
-            Operation::ReplayFailures(_) => None,
+            Operation::ReplayFailures(_) | Operation::Deliver(_) | Operation::ReplayEvents(_) => None,
         })
         .collect()
 }

@@ -92,5 +92,5 @@ pub fn payment(n: u32, amount: u32, number: &str) -> Value {
 /// The message of an event that waits until `due`.
 pub fn waiting(event: Value, attempt: u32, reason: Reason, due: Timestamp) -> String {
     let event = serde_json::from_value(event).unwrap();
-    Operation::Inbound(Waiting { event, attempt, reason, due }).to_message()
+    Operation::Inbound(Waiting { event, attempt, reason, due }).to_message().body
 }

@@ -103,7 +103,7 @@ pub async fn tell(port: u16, switch: Switch) -> Result<String, OutageError> {
         Switch::Off => (Method::DELETE, String::new()),
         Switch::Show => (Method::GET, String::new()),
     };
-    let request = reqwest::Client::new().request(method, format!("http://127.0.0.1:{port}{PATH}{service}"));
+    let request = crate::client().request(method, format!("http://127.0.0.1:{port}{PATH}{service}"));
     let answer = async { request.send().await?.error_for_status()?.text().await };
     answer.await.map_err(|source| OutageError { port, source })
 }

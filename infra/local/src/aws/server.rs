@@ -1,4 +1,5 @@
-//! The front for everything outside the process: the three services on one local port, and the switch of an outage.
+//! The front for everything outside the process: the three services on one local port, the switch of an outage, and a
+//! receiver of webhooks.
 
 use axum::Router;
 use axum::body::Body;
@@ -26,7 +27,7 @@ impl Aws {
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
         let services = Router::new().fallback(handle).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-        let router = services.merge(outage::route()).with_state(self);
+        let router = services.merge(outage::route()).with_state(self).merge(crate::receiver::route());
         axum::serve(listener, router).with_graceful_shutdown(stop).await
     }
 }

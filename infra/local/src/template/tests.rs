@@ -27,6 +27,10 @@ fn the_bundled_template_is_read() {
         environment,
         [
             ("COUNTER_RETENTION_DAYS", "2"),
+            ("DELIVERY_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-DeliveryQueue"),
+            ("DELIVERY_RETENTION_DAYS", "30"),
+            ("ENDPOINTS", "public"),
+            ("EVENT_RETENTION_DAYS", "30"),
             ("FAILURE_RETENTION_DAYS", "90"),
             ("INBOUND_RETENTION_DAYS", "30"),
             ("MAX_BODY_BYTES", "262144"),

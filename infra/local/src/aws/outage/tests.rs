@@ -32,12 +32,12 @@ impl Hub {
         let build = |aws: &Aws, template: &_, url: &str| {
             let (random, emit) = (Arc::new(|| 4), Arc::new(|_: &str| {}));
             let surroundings =
-                Surroundings { clock: time, random, emit, public_url: url.to_owned(), interactive: true };
+                Surroundings { clock: time, random, emit, send: None, public_url: url.to_owned(), interactive: true };
             Ok(functions(aws, template, &surroundings)?)
         };
         let server = Server::start(&options, clock, 1, build).await.unwrap();
         let port = server.aws().endpoint_url().rsplit(':').next().unwrap().parse().unwrap();
-        let client = reqwest::Client::new();
+        let client = crate::client();
         let tenant = json!({"tenant_id": demo::TENANT, "name": "Demo", "default_region": "US",
             "integrations": [{"system_id": "sarah_ai", "webhook_secret": demo::secret("sarah_ai")}]});
         let invoke = format!("{}/2015-03-31/functions/provision-tenant/invocations", server.url());

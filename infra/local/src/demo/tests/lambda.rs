@@ -6,8 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
-use shared::operation::{Operation, Reason, Waiting};
+use shared::event::{self, Event, EventType};
+use shared::hub::Settings;
+use shared::ids::{TenantId, sortable};
+use shared::operation::{Deliver, Operation, Reason, Waiting};
 use shared::signature::SignatureConfig;
+use shared::store::Write;
 
 use super::*;
 use crate::functions::Functions;
@@ -93,7 +97,10 @@ async fn events_of_requests() -> BTreeMap<String, Value> {
     for request in webhooks().iter().map(webhook).chain([reading()]) {
         gateway.handle(request, IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
     }
-    lambda.invoke("release-waiting", every_minute()).await.unwrap();
+    lambda.invoke("release-waiting", every("EveryMinute")).await.unwrap();
+    lambda.invoke("sweep-events", every("EveryHour")).await.unwrap();
+    lambda.invoke("publish-events", outbox()).await.unwrap();
+    lambda.invoke("deliver-webhooks", delivery()).await.unwrap();
     let seen = seen.lock().unwrap().clone();
     assert!(template.functions.iter().all(|function| seen.contains_key(&function.name)), "{:?}", seen.keys());
     seen
@@ -132,17 +139,52 @@ fn waiting() -> Value {
         json!({"tenant_id": TENANT, "system_id": "sarah_ai", "received_at": SIGNED_AT, "body": call.to_string()});
     let event = serde_json::from_value(event).unwrap();
     let due = SIGNED_AT.parse().unwrap();
-    let message = Operation::Inbound(Waiting { event, attempt: 0, reason: Reason::Unavailable, due }).to_message();
+    let message = Operation::Inbound(Waiting { event, attempt: 0, reason: Reason::Unavailable, due }).to_message().body;
+    message_from("RetryQueue", &message)
+}
+
+/// A batch of one message.
+fn message_from(queue: &str, message: &str) -> Value {
     json!({"Records": [{"messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78", "receiptHandle": "handle", "body": message,
         "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {}, "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryQueue", "awsRegion": "us-east-1"}]})
+        "eventSourceARN": format!("arn:aws:sqs:us-east-1:000000000000:smrt-local-{queue}"), "awsRegion": "us-east-1"}]})
+}
+
+/// A batch of one event of the outbox: a number became known.
+fn outbox() -> Value {
+    let var = |name: &str| ["TABLE_NAME", "SECRETS_PREFIX"].contains(&name).then(String::new);
+    let settings = Settings::from_env(var).unwrap();
+    let (tenant, at) = (TenantId::parse(TENANT).unwrap(), SIGNED_AT.parse().unwrap());
+    let draft = event::phone_created(&NUMBER.to_owned().try_into().unwrap());
+    let Some(Write::Put { item, .. }) = event::outbox(&tenant, &[draft], (at, 7), &settings) else {
+        panic!("no event")
+    };
+    let text = |name: &str| json!({"S": item.get_text(name).unwrap()});
+    let number = |name: &str| json!({"N": item.get_number(name).unwrap().to_string()});
+    let image = json!({"pk": text("pk"), "sk": text("sk"), "outbox": text("outbox"), "at": number("at"), "ttl": number("ttl"),
+        "events": {"B": BASE64.encode(item.get_bytes("events").unwrap())}});
+    json!({"Records": [{"eventID": "c4ca4238a0b923820dcc509a6f75849b", "eventName": "INSERT", "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
+        "dynamodb": {"ApproximateCreationDateTime": SIGNED_AT_SECONDS, "Keys": {"pk": text("pk"), "sk": text("sk")},
+            "NewImage": image, "SequenceNumber": "100000000000000000001", "SizeBytes": 200, "StreamViewType": "NEW_IMAGE"},
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/smrt-local-HubTable/stream/2026-01-15T18:00:00.000"}]})
+}
+
+/// A batch of one delivery to a subscription that is nobody's.
+fn delivery() -> Value {
+    let (tenant, at) = (TenantId::parse(TENANT).unwrap(), SIGNED_AT.parse().unwrap());
+    let (subscription, event) = (sortable("sub", at, 7), event::transient_id(at, 7));
+    let number = json!({"phone_number": NUMBER});
+    let event_itself = Some(Event::transient(EventType::PhoneNumberCreated, at, &number));
+    let delivery = Deliver { event: event_itself, ..Deliver::first(&tenant, &subscription, &event) };
+    message_from("DeliveryQueue", &Operation::Deliver(Box::new(delivery)).to_message().body)
 }
 
 /// What EventBridge Scheduler sends.
-fn every_minute() -> Value {
+fn every(schedule: &str) -> Value {
     json!({"version": "0", "id": "b3d0a2f4-9c55-4d1e-8d52-7b1c6a9e0f11", "detail-type": "Scheduled Event",
         "source": "aws.scheduler", "account": "000000000000", "time": SIGNED_AT, "region": "us-east-1",
-        "resources": ["arn:aws:scheduler:us-east-1:000000000000:schedule/default/EveryMinute"], "detail": "{}"})
+        "resources": [format!("arn:aws:scheduler:us-east-1:000000000000:schedule/default/{schedule}")], "detail": "{}"})
 }
 
 /// Adds a system of its own to the demo tenant: the sample help desk, but signing with `custom`.

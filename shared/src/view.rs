@@ -1,4 +1,4 @@
-//! Stored items as the API shows them (contract §7, "The bodies that programs depend on").
+//! Stored items as the API and events show them (contract §7, "The bodies that programs depend on").
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -38,10 +38,15 @@ pub(crate) fn phone_number(phone: &E164, item: &Item, success_outcomes: &[String
     })
 }
 
-/// An interaction, contact, company or merchant; `None` where the item isn't a record.
-pub(crate) fn record(kind: Kind, item: &Item) -> Option<Value> {
-    let record = record_of(item)?;
-    let mut view = Map::from_iter([("id".to_owned(), Value::from(item.get_text("sk")?))]);
+/// The item of an interaction, contact, company or merchant; `None` where the item isn't a record.
+pub(crate) fn record_item(kind: Kind, item: &Item) -> Option<Value> {
+    let system = item.get_text("sys").unwrap_or_default();
+    Some(record(kind, item.get_text("sk")?, system, &record_of(item)?))
+}
+
+/// An interaction, contact, company or merchant with its id, and the system that it is of.
+pub(crate) fn record(kind: Kind, id: &str, system: &str, record: &Record) -> Value {
+    let mut view = Map::from_iter([("id".to_owned(), Value::from(id))]);
     let fixed: &[&str] = match kind {
         Kind::Interaction => &["phone_number", "interaction_type", "outcome", "duration_seconds", "agent_name"],
         Kind::Contact => &["first_name", "last_name", "phone_number", "email", "company_id", "company_name"],
@@ -51,7 +56,7 @@ pub(crate) fn record(kind: Kind, item: &Item) -> Option<Value> {
     for name in fixed {
         view.insert((*name).to_owned(), record.get(name).cloned().unwrap_or_default());
     }
-    view.insert("system_id".into(), item.get_text("sys").unwrap_or_default().into());
+    view.insert("system_id".into(), system.into());
     let grouped = if matches!(kind, Kind::Interaction | Kind::Merchant) { "metadata" } else { "custom_fields" };
     let mut group = Map::new();
     for (name, value) in record.fields() {
@@ -59,6 +64,8 @@ pub(crate) fn record(kind: Kind, item: &Item) -> Option<Value> {
             Some((first, rest)) if first == grouped => {
                 group.insert(rest.to_owned(), value);
             }
+            // Where the mapping gives all of them at once.
+            _ if name == grouped => group.extend(value.as_object().cloned().unwrap_or_default()),
             // What marks a record for ourselves, and what a payment counts for, is shown elsewhere.
             _ if name.starts_with('$') || name.starts_with("payment.") || name == OCCURRED_AT => {}
             _ => {
@@ -67,8 +74,8 @@ pub(crate) fn record(kind: Kind, item: &Item) -> Option<Value> {
         }
     }
     view.insert(grouped.into(), Value::Object(group));
-    times(&record, kind, &mut view);
-    Some(Value::Object(view))
+    times(record, kind, &mut view);
+    Value::Object(view)
 }
 
 fn times(record: &Record, kind: Kind, view: &mut Map<String, Value>) {

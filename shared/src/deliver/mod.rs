@@ -1,0 +1,105 @@
+//! `deliver-webhooks`: makes deliveries. SQS hands over batches; all of a batch are made at the same time, and each message
+//! is answered for by itself.
+//!
+//! [`attempt`] is one delivery's path. What the first attempts leave to be recorded is written together, up to 25 records a
+//! call: one call each would cost as much CPU as the posts.
+
+mod attempt;
+mod exhausted;
+mod health;
+pub mod payload;
+pub mod record;
+mod replay;
+pub mod subscriptions;
+mod test;
+
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use lambda_runtime::{Error, LambdaEvent};
+
+pub use self::{exhausted::held_by, test::test};
+use crate::{
+    batch::{Left, contained, leave},
+    hub::Hub,
+    ids::TenantId,
+    operation::{Cause, Deliver, Operation},
+    store::{Item, StoreError, WRITES_MAX},
+    tenant::TenantContext,
+};
+
+/// A message may take this long: a turn, an answer, and calls to AWS; well within the function's 60 s.
+const MESSAGE_TIME_MAX: Duration = Duration::from_secs(50);
+
+/// What ends within this time of each other is recorded in one call.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// The delivery of an event, as a person asks for it.
+#[must_use]
+pub fn asked(tenant: &TenantId, subscription: &str, event: &str) -> Deliver {
+    Deliver { cause: Some(Cause::Asked), ..Deliver::first(tenant, subscription, event) }
+}
+
+/// Works off one batch.
+///
+/// # Errors
+/// None: each message has its own outcome.
+pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+    let messages = event.payload.records;
+    let mut response = SqsBatchResponse::default();
+    let attempt = async |message| (message, contained(MESSAGE_TIME_MAX, Box::pin(work_off(hub, message))).await);
+    let mut attempts: FuturesUnordered<_> = messages.iter().map(attempt).collect();
+    let mut writes = FuturesUnordered::new();
+    let mut gathered: Vec<(&SqsMessage, Item)> = Vec::new();
+    loop {
+        let is_full = gathered.len() >= WRITES_MAX || (attempts.is_empty() && !gathered.is_empty());
+        tokio::select! {
+            biased;
+            Some((message, outcome)) = attempts.next(), if !is_full => match outcome {
+                Ok(Some(item)) => gathered.push((message, item)),
+                Ok(None) => {}
+                Err(error) => leave(&mut response, message, &error),
+            },
+            Some(outcome) = writes.next() => if let Err((left, error)) = outcome {
+                let left: Vec<&SqsMessage> = left;
+                let error = Left::Store(error);
+                for message in left {
+                    leave(&mut response, message, &error);
+                }
+            },
+            () = tokio::time::sleep(GATHER), if !is_full && !gathered.is_empty() => {
+                writes.push(write(hub, std::mem::take(&mut gathered)));
+            },
+            () = std::future::ready(()), if is_full => writes.push(write(hub, std::mem::take(&mut gathered))),
+            else => return Ok(response),
+        }
+    }
+}
+
+async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten, Left> {
+    let operation = Operation::from_message(message.body.as_deref().unwrap_or_default(), hub.now())?;
+    // Only this tenant's own events and API calls are ever queued.
+    let context = TenantContext::authenticated(operation.tenant().clone());
+    match operation {
+        Operation::Deliver(delivery) => Ok(attempt::make(hub, &context, *delivery).await?),
+        Operation::ReplayEvents(job) => Ok(replay::run(hub, &context, job).await.map(|()| None)?),
+        // Put into the wrong queue by hand.
+        other @ (Operation::Inbound(_) | Operation::ReplayFailures(_)) => {
+            Ok(hub.send_at(&other, hub.now()).await.map(|()| None)?)
+        }
+    }
+}
+
+/// Records several deliveries, or gives the messages that are to come again.
+async fn write<'m>(hub: &Hub, gathered: Vec<(&'m SqsMessage, Item)>) -> Result<(), (Vec<&'m SqsMessage>, StoreError)> {
+    let (messages, items): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
+    // Two copies of one message would be two writes of one item, which DynamoDB refuses.
+    let mut distinct: Vec<Item> = Vec::with_capacity(items.len());
+    for item in items {
+        if distinct.iter().all(|other| other.key() != item.key()) {
+            distinct.push(item);
+        }
+    }
+    hub.store.put_all(distinct).await.map_err(|error| (messages, error))
+}

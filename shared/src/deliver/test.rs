@@ -1,0 +1,46 @@
+//! `webhook.test`: tries an endpoint once, now. It is never retried, and leaves no record.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::json;
+
+use super::{attempt::Outcome, payload, record::Attempt};
+use crate::{
+    event::{Event, EventType, transient_id},
+    hub::Hub,
+    outgoing::Request,
+    subscription::Subscription,
+    tenant::TenantContext,
+};
+
+/// Contract §6.
+const TIME_OUT: Duration = Duration::from_secs(5);
+
+/// Posts a test, signed with `secrets`, and gives what came of it. `None` where no secret can sign.
+pub async fn test(
+    hub: &Hub,
+    context: &TenantContext,
+    subscription: &Subscription,
+    secrets: &[&str],
+) -> Option<(bool, Attempt)> {
+    let now = hub.now();
+    let data = json!({"subscription_id": subscription.id, "message": "This is a test; there is nothing to do."});
+    let event = Event::transient(EventType::WebhookTest, now, &data);
+    let id = transient_id(now, (hub.random)());
+    let (body, signature) = payload::build(context.tenant(), &id, &event, 0, secrets);
+    let headers = payload::headers(&subscription.headers, &id, &event, (&body, &signature), (secrets, now)).ok()?;
+    let endpoint = subscription.endpoint.clone();
+    let request = Request { method: Method::POST, endpoint, headers, body: Bytes::from(body), timeout: TIME_OUT };
+    let outcome = Outcome::new((hub.send)(request).await, now, hub.now());
+    tracing::info!(
+        tenant = %context.tenant(),
+        subscription = subscription.id,
+        succeeded = outcome.succeeded,
+        http_status = outcome.attempt.status_code,
+        ms = outcome.attempt.duration_ms,
+        "test"
+    );
+    Some((outcome.succeeded, outcome.attempt))
+}

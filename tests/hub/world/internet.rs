@@ -1,0 +1,117 @@
+//! The internet as the hub sees it: whatever it sends arrives here, and a test says what is answered.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use local::Clock;
+use serde_json::Value;
+use shared::outgoing::{Reply, Request, SendError, Sender};
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    pub at: Timestamp,
+    pub url: String,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Arrival {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+
+    /// `webhook-id`.
+    pub fn id(&self) -> &str {
+        self.header("webhook-id")
+    }
+}
+
+/// What is answered, and after how long in tokio's time.
+#[derive(Clone)]
+pub struct Behaviour {
+    pub after: Duration,
+    pub answer: Result<Reply, SendError>,
+}
+
+impl Behaviour {
+    /// At once.
+    pub fn status(status: u16) -> Self {
+        let reply =
+            Reply { status: StatusCode::from_u16(status).unwrap(), retry_after: None, body: b"thanks".to_vec() };
+        Self { after: Duration::ZERO, answer: Ok(reply) }
+    }
+
+    pub fn after(self, after: Duration) -> Self {
+        Self { after, ..self }
+    }
+
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        if let Ok(reply) = &mut self.answer {
+            reply.retry_after = Some(Duration::from_secs(seconds));
+        }
+        self
+    }
+
+    pub fn error(error: SendError) -> Self {
+        Self { after: Duration::ZERO, answer: Err(error) }
+    }
+}
+
+type Answer = Box<dyn Fn(&Arrival) -> Behaviour + Send + Sync>;
+
+/// Everything out there.
+pub struct Internet {
+    clock: Clock,
+    answer: Mutex<Answer>,
+    arrivals: Mutex<Vec<Arrival>>,
+}
+
+impl Internet {
+    /// Where everybody answers 200.
+    pub fn new(clock: &Clock) -> Arc<Self> {
+        let answer: Answer = Box::new(|_| Behaviour::status(200));
+        Arc::new(Self { clock: Arc::clone(clock), answer: Mutex::new(answer), arrivals: Mutex::default() })
+    }
+
+    /// From now on, this is answered.
+    pub fn answer(&self, answer: impl Fn(&Arrival) -> Behaviour + Send + Sync + 'static) {
+        *self.answer.lock().unwrap() = Box::new(answer);
+    }
+
+    /// What arrived since the last time this was asked.
+    pub fn take(&self) -> Vec<Arrival> {
+        std::mem::take(&mut *self.arrivals.lock().unwrap())
+    }
+
+    /// What the hub sends with.
+    pub fn sender(self: &Arc<Self>) -> Sender {
+        let internet = Arc::clone(self);
+        Arc::new(move |request| {
+            let internet = Arc::clone(&internet);
+            Box::pin(async move { internet.arrive(request).await })
+        })
+    }
+
+    async fn arrive(&self, request: Request) -> Result<Reply, SendError> {
+        let Request { endpoint, headers, body, timeout, .. } = request;
+        let arrival = Arrival {
+            at: Timestamp::try_from((self.clock)()).unwrap(),
+            url: endpoint.as_str().to_owned(),
+            headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        };
+        let behaviour = (self.answer.lock().unwrap())(&arrival);
+        self.arrivals.lock().unwrap().push(arrival);
+        let answered = tokio::time::timeout(timeout, tokio::time::sleep(behaviour.after)).await;
+        if answered.is_err() { Err(SendError::TimedOut(timeout)) } else { behaviour.answer }
+    }
+}
