@@ -9,8 +9,8 @@ const JITTER: f64 = 0.2;
 /// What the other side's `Retry-After` may ask for at most, and the longest wait of any policy.
 const DELAY_MAX: Duration = Duration::from_hours(24);
 
-/// While neither configuration can be read nor a failure kept, because the table is down, an event is tried every so often,
-/// and those tries don't count: it is applied by itself within this time of the outage's end.
+/// While neither configuration can be read nor a failure kept, because the table is down, an event or a delivery is tried
+/// every so often, and those tries don't count: it is done by itself within this time of the outage's end.
 pub const KEEP_AGAIN: Duration = Duration::from_mins(1);
 
 /// The wait before retry `n` (from 0): `base_delay_seconds × backoff_factor^n` with up to 20 % jitter, and at least

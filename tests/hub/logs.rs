@@ -3,13 +3,14 @@
 use std::{
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use http::Method;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{TENANT, World, call_ended, sample_body};
+use crate::world::{Behaviour, TENANT, World, call_ended, sample_body};
 
 /// Collects what is logged on this thread.
 #[derive(Clone, Default)]
@@ -80,6 +81,33 @@ async fn each_webhook_leaves_one_line_without_secrets_or_personal_data() {
     world.get(&tenant, &format!("/v1/phone-numbers/{number}")).await;
     all.push_str(&log.take());
     for secret in [tenant.key(), tenant.secret("sarah_ai"), &number[1..], "5550132", "Sarah", "sha256=00", "whsec_"] {
+        assert!(!all.contains(secret), "{secret} stands in the log:\n{all}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_logged_with_its_outcome_and_nothing_secret() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (world, tenant) = World::with_tenant().await;
+    let number = "+14155550132";
+    let subscription = json!({"url": "https://example.com/hooks/token-of-mine", "event_types": ["phone_number.interaction.*"],
+        "headers": {"authorization": "Bearer of-good-news"}, "description": "for-our-eyes"});
+    let subscription = world.subscribe(&tenant, &subscription).await;
+    world.internet.answer(|_| Behaviour::status(500));
+    world.send(&tenant, "sarah_ai", &call_ended("e", "c", number)).await;
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    triggers.stop().await;
+    let all = log.take();
+    let own: Vec<&str> = all.lines().filter(|line| line.contains("delivery tenant=")).collect();
+    assert_eq!(own.len(), 1, "{all}");
+    assert!(own[0].contains("succeeded=false") && own[0].contains("http_status=500"), "{own:?}");
+    let secret = subscription["secret"].as_str().unwrap();
+    for secret in
+        [secret, "token-of-mine", "of-good-news", "for-our-eyes", &number[1..], "Sarah", "sha256=", "whsec_", "thanks"]
+    {
         assert!(!all.contains(secret), "{secret} stands in the log:\n{all}");
     }
 }

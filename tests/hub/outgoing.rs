@@ -1,7 +1,13 @@
 //! Outgoing webhooks (contract §6): from a change in the CRM to a signed request at a tenant's endpoint, and what becomes of
 //! it. Time is tokio's, and virtual.
 
-use std::{sync::atomic::AtomicUsize, sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use local::aws::{Fault, Service};
@@ -415,6 +421,32 @@ async fn events_wait_while_sqs_or_the_table_fails() {
         assert!(arrivals.iter().all(|a| a.id() == arrivals[0].id()));
         assert_eq!(world.deliveries(&tenant, &subscription).await[0]["status"], "succeeded", "{service:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_outage_of_the_table_makes_no_dead_letters_and_few_repeats() {
+    let (world, tenant, subscription) = subscribed(json!(["phone_number.interaction.*"])).await;
+    world.send(&tenant, "sarah_ai", &call_ended("e1", "c1", NUMBER)).await;
+    // The delivery is on its way, and then nothing of it can be recorded.
+    let published = Arc::new(AtomicBool::new(false));
+    let posted = Arc::clone(&published);
+    world.internet.answer(move |_| {
+        posted.store(true, Ordering::Relaxed);
+        Behaviour::status(200)
+    });
+    world.weather(move |_, call| {
+        let out = published.load(Ordering::Relaxed) && call.service == Service::DynamoDb;
+        if out { Fault::Refuse { status: 500, code: "InternalServerError" } } else { Fault::None }.into()
+    });
+    let triggers = world.run_triggers();
+    tokio::time::sleep(Duration::from_mins(90)).await;
+    let repeats = world.internet.take().len();
+    assert!((1..=8).contains(&repeats), "{repeats} posts in an hour and a half");
+    world.fail(|_| Fault::None);
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    triggers.stop().await;
+    assert_eq!(world.deliveries(&tenant, &subscription).await[0]["status"], "succeeded");
+    assert!(world.delivery_dead_letters().await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -234,6 +234,11 @@ async fn many_at_once_are_all_made_and_paged_and_their_number_is_bounded() {
         world.post(&tenant, &format!("/v1/subscriptions/{}/test", id(&answer.body))).await;
         assert!(verifies(&world.internet.take()[0], answer.body["secret"].as_str().unwrap()));
     }
+    // A cursor of another list.
+    let other = world.get(&tenant, "/v1/inbound-events?limit=1").await.body["next_cursor"].clone();
+    let forged = other.as_str().unwrap_or("aW50CmludAppbnRfMQ");
+    let refused = world.get(&tenant, &format!("/v1/subscriptions?cursor={forged}")).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
     let mut seen = Vec::new();
     let mut cursor = String::new();
     loop {

@@ -230,6 +230,11 @@ impl World {
         self.messages("RetryDeadLetters").await
     }
 
+    /// The same of deliveries.
+    pub async fn delivery_dead_letters(&self) -> Vec<String> {
+        self.messages("DeliveryDeadLetters").await
+    }
+
     /// What is called without being asked.
     pub fn schedules(&self) -> Vec<local::template::Schedule> {
         self.template.schedules.clone()

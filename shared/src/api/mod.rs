@@ -283,13 +283,9 @@ impl Call<'_> {
         view: impl Fn(&Item) -> Option<Value>,
     ) -> Result<Value, Problem> {
         let after = self.after()?;
-        let forged = after.is_some();
-        let page =
-            self.hub.store.list(list, &span, filters, after, self.limit()?).await.map_err(|error| match error {
-                // A cursor of another list: DynamoDB refuses a start outside of the partition.
-                StoreError::Rejected { .. } if forged => invalid("cursor", "is not a cursor of this list"),
-                error => error.into(),
-            })?;
+        let forgeable = after.is_some();
+        let page = self.hub.store.list(list, &span, filters, after, self.limit()?).await;
+        let page = page.map_err(|error| not_read(error, forgeable))?;
         Ok(self.shown(page, view))
     }
 
@@ -303,7 +299,9 @@ impl Call<'_> {
         view: impl Fn(&Item) -> Option<Value>,
     ) -> Result<Value, Problem> {
         let after = self.after()?.map(|(_, key)| key.sk);
-        let page = self.hub.store.range(partition, range, filters, (after, self.limit()?, forward)).await?;
+        let forgeable = after.is_some();
+        let page = self.hub.store.range(partition, range, filters, (after, self.limit()?, forward)).await;
+        let page = page.map_err(|error| not_read(error, forgeable))?;
         Ok(self.shown(page, view))
     }
 
@@ -311,6 +309,14 @@ impl Call<'_> {
         let data: Vec<Value> = page.items.iter().filter_map(view).collect();
         let next = page.next.map(|(sort, key)| cursor::encode(&sort, &key, self.tenant()));
         json!({"data": data, "next_cursor": next})
+    }
+}
+
+/// Why a list can't be read. With a cursor of another list, DynamoDB refuses to start outside of what was asked for.
+fn not_read(error: StoreError, forgeable: bool) -> Problem {
+    match error {
+        StoreError::Rejected { .. } if forgeable => invalid("cursor", "is not a cursor of this list"),
+        error => error.into(),
     }
 }
 

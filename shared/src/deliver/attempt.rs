@@ -38,8 +38,22 @@ const TURN_MAX: Duration = Duration::from_millis(200);
 /// What an attempt leaves to be written together with others.
 pub(super) type Unwritten = Option<Item>;
 
+/// Why an attempt isn't done.
+pub(super) enum Undone {
+    /// Nothing was posted.
+    Before(StoreError),
+    /// It was posted, and what came of it can't be recorded.
+    After(StoreError),
+}
+
+impl From<StoreError> for Undone {
+    fn from(error: StoreError) -> Self {
+        Self::Before(error)
+    }
+}
+
 /// Makes the attempt that a message asks for.
-pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) -> Result<Unwritten, StoreError> {
+pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) -> Result<Unwritten, Undone> {
     let now = hub.now();
     let Some(subscription) = hub.subscriptions.find(&hub.store, context, &delivery.subscription_id, now).await? else {
         tracing::info!(tenant = %context.tenant(), subscription = delivery.subscription_id, "a deleted subscription gets nothing");
@@ -52,15 +66,17 @@ pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) 
     let made = known.record.as_ref().map_or(delivery.made, |record| record.made);
     let work = Work { hub, context, subscription, delivery: Deliver { made, ..delivery } };
     if !work.subscription.is_active() {
-        return work.end(known, "the subscription is disabled; replay the event once it is enabled again").await;
+        let reason = "the subscription is disabled; replay the event once it is enabled again";
+        return Ok(work.end(known, reason).await?);
     }
     let Some(event) = known.event.clone() else {
-        return work.end(known, "the event is no longer kept").await;
+        return Ok(work.end(known, "the event is no longer kept").await?);
     };
     if !work.has_turn(&known, &event).await? {
         return Ok(None);
     }
-    work.attempt(known.record, event).await
+    let outcome = work.post(&event).await?;
+    work.settle(known.record, &event, outcome).await.map_err(Undone::After)
 }
 
 /// Makes an attempt of a replay, whose event and record are known.
@@ -81,7 +97,8 @@ pub(super) async fn again(
         }
     }
     // A replay goes step by step, and what it did is seen by the next.
-    match work.attempt(record, event.clone()).await? {
+    let outcome = work.post(event).await?;
+    match work.settle(record, event, outcome).await? {
         Some(item) => hub.store.put_all(vec![item]).await,
         None => Ok(()),
     }
@@ -207,12 +224,11 @@ impl Work<'_> {
         self.hub.send_at(&Operation::Deliver(Box::new(delivery)), early).await
     }
 
-    async fn attempt(&self, before: Option<Record>, event: Event) -> Result<Unwritten, StoreError> {
-        let outcome = self.post(&event).await?;
-        self.log(&outcome);
+    /// Records what came of an attempt, and goes on by it.
+    async fn settle(&self, before: Option<Record>, event: &Event, outcome: Outcome) -> Result<Unwritten, StoreError> {
         if outcome.succeeded {
             health::succeeded(self.hub, self.context, &self.subscription).await;
-            return self.finish(before, &event, outcome.attempt).await;
+            return self.finish(before, event, outcome.attempt).await;
         }
         let now = self.hub.now();
         if outcome.gone {
@@ -222,7 +238,7 @@ impl Work<'_> {
         }
         let next = if outcome.gone { None } else { self.subscription.retry_seconds(self.delivery.step) };
         let Some(seconds) = next else {
-            exhausted::keep(self.hub, &self.delivery, before, &event, outcome.attempt).await?;
+            exhausted::keep(self.hub, &self.delivery, before, event, outcome.attempt).await?;
             return Ok(None);
         };
         let delay = schedule::around(seconds, outcome.retry_after, (self.hub.random)());
@@ -262,8 +278,9 @@ impl Work<'_> {
             body: Bytes::from(body),
             timeout: TIME_OUT,
         };
-        let answer = (hub.send)(request).await;
-        Ok(Outcome::new(answer, now, hub.now()))
+        let outcome = Outcome::new((hub.send)(request).await, now, hub.now());
+        self.log(&outcome);
+        Ok(outcome)
     }
 
     /// It took it.

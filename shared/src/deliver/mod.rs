@@ -16,21 +16,27 @@ mod test;
 use std::time::Duration;
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use lambda_runtime::{Error, LambdaEvent};
 
+use self::attempt::Undone;
 pub use self::{exhausted::held_by, test::test};
 use crate::{
     batch::{Left, contained, leave},
     hub::Hub,
     ids::TenantId,
     operation::{Cause, Deliver, Operation},
-    store::{Item, StoreError, WRITES_MAX},
+    schedule::KEEP_AGAIN,
+    store::{Item, Message, Queue, StoreError, WRITES_MAX},
     tenant::TenantContext,
 };
 
 /// A message may take this long: a turn, an answer, and calls to AWS; well within the function's 60 s.
 const MESSAGE_TIME_MAX: Duration = Duration::from_secs(50);
+
+/// What was posted and can't be recorded is posted again, since nothing tells that it was: not more often than this, SQS'
+/// longest delay.
+const POST_AGAIN: Duration = Duration::from_mins(15);
 
 /// What ends within this time of each other is recorded in one call.
 const GATHER: Duration = Duration::from_millis(2);
@@ -61,11 +67,10 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchR
                 Ok(None) => {}
                 Err(error) => leave(&mut response, message, &error),
             },
-            Some(outcome) = writes.next() => if let Err((left, error)) = outcome {
-                let left: Vec<&SqsMessage> = left;
-                let error = Left::Store(error);
-                for message in left {
-                    leave(&mut response, message, &error);
+            Some(left) = writes.next() => {
+                let left: Vec<(&SqsMessage, Left)> = left;
+                for (message, error) in &left {
+                    leave(&mut response, message, error);
                 }
             },
             () = tokio::time::sleep(GATHER), if !is_full && !gathered.is_empty() => {
@@ -82,7 +87,11 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
     // Only this tenant's own events and API calls are ever queued.
     let context = TenantContext::authenticated(operation.tenant().clone());
     match operation {
-        Operation::Deliver(delivery) => Ok(attempt::make(hub, &context, *delivery).await?),
+        Operation::Deliver(delivery) => match attempt::make(hub, &context, *delivery).await {
+            Ok(unwritten) => Ok(unwritten),
+            Err(Undone::Before(error)) => put_back(hub, message, error, KEEP_AGAIN).await.map(|()| None),
+            Err(Undone::After(error)) => put_back(hub, message, error, POST_AGAIN).await.map(|()| None),
+        },
         Operation::ReplayEvents(job) => Ok(replay::run(hub, &context, job).await.map(|()| None)?),
         // Put into the wrong queue by hand.
         other @ (Operation::Inbound(_) | Operation::ReplayFailures(_)) => {
@@ -91,9 +100,22 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
     }
 }
 
-/// Records several deliveries, or gives the messages that are to come again.
-async fn write<'m>(hub: &Hub, gathered: Vec<(&'m SqsMessage, Item)>) -> Result<(), (Vec<&'m SqsMessage>, StoreError)> {
-    let (messages, items): (Vec<_>, Vec<_>) = gathered.into_iter().unzip();
+/// Lets a message come again after `delay`, where AWS fails for the moment: left to SQS, it would be a dead letter before a
+/// longer outage is over.
+async fn put_back(hub: &Hub, message: &SqsMessage, error: StoreError, delay: Duration) -> Result<(), Left> {
+    let body = message.body.clone().unwrap_or_default();
+    if !error.is_retryable() {
+        return Err(error.into());
+    }
+    let group = Operation::from_message(&body, hub.now())?.to_message().group;
+    let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
+    tracing::warn!(message_id = message.message_id, %error, delay_seconds = seconds, "a delivery comes again");
+    Ok(hub.store.enqueue(Message { queue: Queue::Deliveries, group, body }, seconds).await?)
+}
+
+/// Records several deliveries; gives those messages that are left to SQS.
+async fn write<'m>(hub: &Hub, gathered: Vec<(&'m SqsMessage, Item)>) -> Vec<(&'m SqsMessage, Left)> {
+    let (messages, items): (Vec<&'m SqsMessage>, Vec<Item>) = gathered.into_iter().unzip();
     // Two copies of one message would be two writes of one item, which DynamoDB refuses.
     let mut distinct: Vec<Item> = Vec::with_capacity(items.len());
     for item in items {
@@ -101,5 +123,9 @@ async fn write<'m>(hub: &Hub, gathered: Vec<(&'m SqsMessage, Item)>) -> Result<(
             distinct.push(item);
         }
     }
-    hub.store.put_all(distinct).await.map_err(|error| (messages, error))
+    let Err(error) = hub.store.put_all(distinct).await else { return Vec::new() };
+    let back =
+        messages.into_iter().map(async |message| (message, put_back(hub, message, error.clone(), POST_AGAIN).await));
+    let back = join_all(back).await;
+    back.into_iter().filter_map(|(message, outcome)| Some((message, outcome.err()?))).collect()
 }
