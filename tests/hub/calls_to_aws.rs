@@ -125,3 +125,42 @@ async fn capacity_of_a_webhook_stays_within_nine_write_units() {
         assert!(sum <= 9.0, "{name}: {sum}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_telling_subscribers_takes() {
+    let (world, tenant) = World::with_tenant().await;
+    let subscription = json!({"url": "https://example.com/", "event_types": ["phone_number.interaction.*"]});
+    world.subscribe(&tenant, &subscription).await;
+    world.send(&tenant, "sarah_ai", &call_ended("e0", "c0", "+14155550199")).await; // warms the copy
+    world.calls();
+    world.send(&tenant, "sarah_ai", &sample_body("sarah_ai", "call_ended")).await;
+    assert_eq!(operations(&world), ["UpdateItem", "GetItem", "TransactWriteItems"], "is the number new?");
+    world.send(&tenant, "sarah_ai", &call_ended("e1", "c1", NUMBER)).await;
+    let calls = write_units(&world);
+    let sum: f64 = calls.iter().map(|(_, table, index)| table + index).sum();
+    assert_eq!(calls.len(), 2, "a number that is known isn't looked up");
+    assert!(sum <= 11.0, "two units more than without: {calls:?}");
+    // Cold copies publish and deliver the first, warm ones the second.
+    let records = world.aws.stream_records(10).await.unwrap();
+    let publish = async |n: usize| {
+        world.invoke("publish-events", json!({"Records": [records[n]]})).await.unwrap();
+        operations(&world)
+    };
+    assert_eq!(publish(0).await, ["Query", "SendMessageBatch"]);
+    assert_eq!(publish(1).await, ["SendMessageBatch"]);
+    let messages = world.queued_deliveries().await;
+    assert_eq!(messages.len(), 2);
+    world.calls();
+    let deliver = async |n: usize| {
+        let batch = json!({"Records": [{"messageId": "1", "body": messages[n]}]});
+        let answer = world.invoke("deliver-webhooks", batch).await.unwrap();
+        assert_eq!(answer["batchItemFailures"], json!([]));
+        world.calls()
+    };
+    let names = |calls: &[local::aws::Record]| calls.iter().map(|call| call.operation.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&deliver(0).await), ["Query", "GetSecretValue", "BatchWriteItem"]);
+    let warm = deliver(1).await;
+    assert_eq!(names(&warm), ["BatchWriteItem"]);
+    assert!((warm[0].capacity_units() - 1.0).abs() < 0.1, "{:?}", warm[0]);
+    assert_eq!(world.internet.take().len(), 2);
+}

@@ -230,6 +230,11 @@ impl World {
         self.messages("RetryDeadLetters").await
     }
 
+    /// The bodies of the messages in the delivery queue.
+    pub async fn queued_deliveries(&self) -> Vec<String> {
+        self.messages("DeliveryQueue").await
+    }
+
     /// The same of deliveries.
     pub async fn delivery_dead_letters(&self) -> Vec<String> {
         self.messages("DeliveryDeadLetters").await

@@ -40,6 +40,18 @@ pub struct Surroundings {
     pub interactive: bool,
 }
 
+/// A function that is invoked with its own kind of event. No generic function can say that a handler's future borrows the
+/// hub that is handed to it.
+macro_rules! invoked {
+    ($hub:expr, $handle:path) => {{
+        let hub = $hub;
+        direct(move |event| {
+            let hub = Arc::clone(&hub);
+            async move { $handle(&hub, event).await.map_err(Diagnostic::from) }
+        })
+    }};
+}
+
 /// Makes every function of the bundle.
 ///
 /// # Errors
@@ -77,67 +89,22 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
             }),
         );
     }
-    let (api_hub, authorizer_hub) = (hub("management-api")?, hub("authorize-api-key")?);
-    let (provision_hub, retries_hub) = (hub("provision-tenant")?, hub("process-retries")?);
-    let (release_hub, publish_hub) = (hub("release-waiting")?, hub("publish-events")?);
-    let (deliver_hub, sweep_hub) = (hub("deliver-webhooks")?, hub("sweep-events")?);
+    let api = hub("management-api")?;
+    functions = functions.with(
+        "management-api",
+        http(move |request| {
+            let hub = Arc::clone(&api);
+            async move { api::handle(&hub, request).await }
+        }),
+    );
     Ok(functions
-        .with(
-            "management-api",
-            http(move |request| {
-                let hub = Arc::clone(&api_hub);
-                async move { api::handle(&hub, request).await }
-            }),
-        )
-        .with(
-            "authorize-api-key",
-            direct(move |event| {
-                let hub = Arc::clone(&authorizer_hub);
-                async move { authorize::handle(&hub, event).await.map_err(Diagnostic::from) }
-            }),
-        )
-        .with(
-            "provision-tenant",
-            direct(move |event| {
-                let hub = Arc::clone(&provision_hub);
-                async move { provision::handle(&hub, event).await }
-            }),
-        )
-        .with(
-            "process-retries",
-            direct(move |event| {
-                let hub = Arc::clone(&retries_hub);
-                async move { retry::handle(&hub, event).await.map_err(Diagnostic::from) }
-            }),
-        )
-        .with(
-            "release-waiting",
-            direct(move |event| {
-                let hub = Arc::clone(&release_hub);
-                async move { release::handle(&hub, event).await.map_err(Diagnostic::from) }
-            }),
-        )
-        .with(
-            "publish-events",
-            direct(move |event| {
-                let hub = Arc::clone(&publish_hub);
-                async move { publish::handle(&hub, event).await.map_err(Diagnostic::from) }
-            }),
-        )
-        .with(
-            "deliver-webhooks",
-            direct(move |event| {
-                let hub = Arc::clone(&deliver_hub);
-                async move { deliver::handle(&hub, event).await.map_err(Diagnostic::from) }
-            }),
-        )
-        .with(
-            "sweep-events",
-            direct(move |event| {
-                let hub = Arc::clone(&sweep_hub);
-                async move { publish::sweep(&hub, event).await.map_err(Diagnostic::from) }
-            }),
-        ))
+        .with("authorize-api-key", invoked!(hub("authorize-api-key")?, authorize::handle))
+        .with("provision-tenant", invoked!(hub("provision-tenant")?, provision::handle))
+        .with("process-retries", invoked!(hub("process-retries")?, retry::handle))
+        .with("release-waiting", invoked!(hub("release-waiting")?, release::handle))
+        .with("publish-events", invoked!(hub("publish-events")?, publish::handle))
+        .with("deliver-webhooks", invoked!(hub("deliver-webhooks")?, deliver::handle))
+        .with("sweep-events", invoked!(hub("sweep-events")?, publish::sweep)))
 }
 
 /// What `cargo local` sets differently from the template.

@@ -191,22 +191,28 @@ impl Call<'_> {
         Err(busy())
     }
 
-    /// From `since` on, until all copies know that it is enabled.
+    /// What it missed from `since` until now; and, once all copies know that it is enabled, what they left out until then.
     async fn send_missed(&self, id: &str, since: Timestamp) -> Result<(), Problem> {
-        let until = self.hub.now().saturating_add(self.hub.settings.config_ttl).unwrap_or(Timestamp::MAX);
-        self.queue_replay(ReplayEvents {
+        let now = self.hub.now();
+        let job = |since, until| ReplayEvents {
             tenant_id: self.tenant().clone(),
             subscription_id: id.to_owned(),
             since,
             until,
             all: false,
             after: None,
-        })
-        .await
+        };
+        self.queue_replay(job(since, now), now).await?;
+        let known = now.saturating_add(self.hub.settings.config_ttl).unwrap_or(now);
+        if known == now {
+            return Ok(());
+        }
+        let in_flight = Duration::from_secs(5);
+        self.queue_replay(job(now, known), known.saturating_add(in_flight).unwrap_or(known)).await
     }
 
-    async fn queue_replay(&self, job: ReplayEvents) -> Result<(), Problem> {
-        Ok(self.hub.send_at(&Operation::ReplayEvents(job), self.hub.now()).await?)
+    async fn queue_replay(&self, job: ReplayEvents, at: Timestamp) -> Result<(), Problem> {
+        Ok(self.hub.send_at(&Operation::ReplayEvents(job), at).await?)
     }
 
     pub(super) async fn delete_subscription(&self, id: &str) -> Result<Value, Problem> {
@@ -288,7 +294,7 @@ impl Call<'_> {
         let now = self.hub.now();
         let until = until.map_or(now, |until| until.min(now));
         let (tenant_id, subscription_id) = (self.tenant().clone(), id.to_owned());
-        self.queue_replay(ReplayEvents { tenant_id, subscription_id, since, until, all, after: None }).await?;
+        self.queue_replay(ReplayEvents { tenant_id, subscription_id, since, until, all, after: None }, now).await?;
         Ok(json!({"id": id, "status": "queued", "since": since, "until": until, "all": all}))
     }
 

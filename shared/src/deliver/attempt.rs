@@ -200,8 +200,9 @@ impl Work<'_> {
     }
 
     fn interval_ms(&self) -> Option<i64> {
+        let rate = self.subscription.config.rate_per_second.as_ref()?.as_f64()?;
         #[expect(clippy::cast_possible_truncation, reason = "from 1 to 100,000")]
-        self.subscription.config.rate_per_second.map(|rate| (1_000.0 / rate).ceil() as i64)
+        Some((1_000.0 / rate).ceil() as i64)
     }
 
     /// The next turn at the endpoint; `None` where it has no rate.

@@ -39,17 +39,13 @@ pub(super) async fn run(hub: &Hub, context: &TenantContext, job: ReplayEvents) -
     let rest = some(hub, context, job).await;
     lease.give_back(hub).await;
     match rest? {
-        Some((job, at)) => hub.send_at(&Operation::ReplayEvents(job), at).await,
+        Some(job) => hub.send_at(&Operation::ReplayEvents(job), hub.now()).await,
         None => Ok(()),
     }
 }
 
-/// Sends some, and gives what is left and when to go on.
-async fn some(
-    hub: &Hub,
-    context: &TenantContext,
-    mut job: ReplayEvents,
-) -> Result<Option<(ReplayEvents, Timestamp)>, StoreError> {
+/// Sends some, and gives what is left.
+async fn some(hub: &Hub, context: &TenantContext, mut job: ReplayEvents) -> Result<Option<ReplayEvents>, StoreError> {
     let (tenant, began) = (context.tenant(), hub.now());
     hub.subscriptions.forget(tenant);
     let range = Range { from: first_id_at(job.since), to: format!("{}~", first_id_at(job.until)) };
@@ -62,13 +58,11 @@ async fn some(
             send(hub, context, &subscription, item, job.all).await?;
             job.after = item.get_text("sk").map(str::to_owned);
             if hub.now().duration_since(began).unsigned_abs() >= RUN_MAX {
-                return Ok(Some((job, hub.now())));
+                return Ok(Some(job));
             }
         }
         if page.next.is_none() {
-            // For some seconds copies may not know yet that the subscription is enabled again.
-            let later = job.until.saturating_add(Duration::from_secs(1)).unwrap_or(job.until);
-            return Ok((hub.now() < job.until).then_some((job, later)));
+            return Ok(None);
         }
     }
 }

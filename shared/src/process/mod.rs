@@ -153,18 +153,10 @@ impl<'a> Work<'a> {
         for round in 0..ROUNDS_MAX {
             // Where its marker's time is over: what it made carries its mark for good.
             let again = known.record.as_ref().is_some_and(|(_, record)| record.has(effect.event_key));
-            let mut plan = match Plan::build(effect, &known) {
+            let mut plan = match self.plan(effect, &mut known).await? {
                 Ok(plan) => plan,
                 Err(obstacle) => return self.obstructed(obstacle, warnings).await,
             };
-            let undecided = plan.undecided(effect, &known);
-            if !undecided.is_empty() {
-                self.decide(undecided, &mut known).await?;
-                plan = match Plan::build(effect, &known) {
-                    Ok(plan) => plan,
-                    Err(obstacle) => return self.obstructed(obstacle, warnings).await,
-                };
-            }
             let moment = (self.hub.now(), (self.hub.random)());
             let outbox = event::outbox(&self.event.tenant_id, &plan.events, moment, &self.hub.settings);
             let writes = std::mem::take(&mut plan.writes).into_iter().chain(outbox);
@@ -210,15 +202,23 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// Finds out whether there are such numbers already. A guess that is wrong would cost a whole refused transaction, and
-    /// numbers are new too often to guess.
-    async fn decide(&self, phones: Vec<E164>, known: &mut Known) -> Result<(), StoreError> {
-        for phone in phones {
+    /// The writes, by what is known. Whether a number is new is found out first where subscribers are to be told: a guess that
+    /// is wrong would cost a whole refused transaction, and numbers are new too often to guess.
+    async fn plan(&self, effect: &Effect<'_>, known: &mut Known) -> Result<Result<Plan, Obstacle>, StoreError> {
+        let plan = match Plan::build(effect, known) {
+            Ok(plan) => plan,
+            Err(obstacle) => return Ok(Err(obstacle)),
+        };
+        let undecided = plan.undecided(effect, known);
+        if undecided.is_empty() {
+            return Ok(Ok(plan));
+        }
+        for phone in undecided {
             let key = self.phone_key(&phone);
             let exists = self.hub.phones.get(&key).is_some() || self.hub.store.get(&key).await?.is_some();
             known.note_phone(phone, exists);
         }
-        Ok(())
+        Ok(Plan::build(effect, known))
     }
 
     fn phone_key(&self, phone: &E164) -> Key {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::{Headers, TypePattern};
 use crate::{
@@ -27,7 +27,7 @@ pub struct Config {
     pub headers: Headers,
     /// At most so many deliveries a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_per_second: Option<f64>,
+    pub rate_per_second: Option<Number>,
     /// When failed deliveries are tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
@@ -197,15 +197,16 @@ impl Reader<'_> {
             match header_problem(name, value) {
                 Some(problem) => self.note(&field, problem),
                 None => {
-                    headers.insert(name.to_ascii_lowercase(), value.as_str().unwrap_or_default().to_owned());
+                    headers.insert(name.clone(), value.as_str().unwrap_or_default().to_owned());
                 }
             }
         }
         headers
     }
 
-    fn rate(&mut self) -> Option<f64> {
-        let rate = self.get("rate_per_second")?.as_f64().filter(|rate| RATES.contains(rate));
+    fn rate(&mut self) -> Option<Number> {
+        let rate = self.get("rate_per_second")?.as_number().cloned();
+        let rate = rate.filter(|rate| rate.as_f64().is_some_and(|rate| RATES.contains(&rate)));
         rate.or_else(|| self.wrong("rate_per_second", "must be a number from 0.01 to 1000"))
     }
 
@@ -291,7 +292,7 @@ mod tests {
             "rate_per_second": 0.5, "retry_policy": {"schedule_seconds": [1, 86400]}, "description": "ours"});
         let (config, beside) = check(all.as_object().unwrap(), None, Reach::Public).unwrap();
         assert_eq!(beside, SubscriptionFields::default());
-        assert_eq!(config.headers["x-env"], "prod");
+        assert_eq!(config.headers["X-Env"], "prod");
         // A change keeps what it doesn't name, and `null` takes away.
         let change = json!({"filter": null, "description": "theirs", "is_active": false});
         let (changed, beside) = check(change.as_object().unwrap(), Some(&config), Reach::Public).unwrap();
