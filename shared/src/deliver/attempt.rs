@@ -356,13 +356,15 @@ pub(super) fn ttl(hub: &Hub) -> i64 {
 }
 
 /// The stored record with the last attempt of `own`. A success stays one.
+///
+/// Attempts of two copies of one message count as one: the messages of their retries say so, and would be taken for old.
 fn merged(stored: Record, own: &Record) -> Record {
     let succeeded = [stored.status, own.status].contains(&DeliveryStatus::Succeeded);
     let status = if succeeded { DeliveryStatus::Succeeded } else { stored.status };
     let next_attempt_at = stored.next_attempt_at.filter(|_| !succeeded);
-    let merged = Record { status, next_attempt_at, ..stored };
+    let merged = Record { status, next_attempt_at, made: stored.made.max(own.made), ..stored };
     match own.attempts.last() {
-        Some(attempt) if !merged.attempts.contains(attempt) => merged.with(attempt.clone()),
+        Some(attempt) if !merged.attempts.contains(attempt) => merged.noting(attempt.clone()),
         _ => merged,
     }
 }

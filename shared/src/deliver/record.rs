@@ -159,8 +159,14 @@ impl Record {
 
     /// With one more attempt.
     #[must_use]
-    pub fn with(mut self, attempt: Attempt) -> Self {
-        self.made = self.made.saturating_add(1);
+    pub fn with(self, attempt: Attempt) -> Self {
+        let made = self.made.saturating_add(1);
+        Self { made, ..self.noting(attempt) }
+    }
+
+    /// With an attempt that isn't counted.
+    #[must_use]
+    pub fn noting(mut self, attempt: Attempt) -> Self {
         self.attempts.push(attempt);
         let over = self.attempts.len().saturating_sub(ATTEMPTS_MAX);
         self.attempts.drain(..over);
