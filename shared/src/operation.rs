@@ -93,6 +93,9 @@ pub struct Deliver {
     /// Why it is made, where not because the event is new or the schedule says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The failure that it is sent out of: a success ends that, whatever the record knows of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_id: Option<String>,
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
@@ -113,6 +116,7 @@ impl Deliver {
             made: 0,
             step: 0,
             cause: None,
+            failure_id: None,
             due: None,
             turn: None,
         }

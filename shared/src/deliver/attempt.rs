@@ -293,7 +293,11 @@ impl Work<'_> {
         if unread {
             return Ok(Some(record.item(&self.delivery, self.ttl())));
         }
-        if let Some(failure) = before.as_ref().and_then(|before| before.failure_id.as_ref()) {
+        // A copy of the first message may have put a record in the place of the one that knew of the failure.
+        let known = before.as_ref().and_then(|before| before.failure_id.as_ref());
+        let mut failures: Vec<_> = known.into_iter().chain(&self.delivery.failure_id).collect();
+        failures.dedup();
+        for failure in failures {
             self.hub.store.delete(&failure_key(self.context.tenant(), failure)).await?;
         }
         self.record(before, record).await.map(|()| None)

@@ -33,7 +33,7 @@ pub(super) async fn keep(
     attempt: Attempt,
 ) -> Result<(), StoreError> {
     let now = hub.now();
-    let held_by = before.as_ref().and_then(|before| before.failure_id.clone());
+    let held_by = before.as_ref().and_then(|before| before.failure_id.clone()).or(delivery.failure_id.clone());
     let error = attempt.error.clone().unwrap_or_default();
     let failure = Failure {
         id: held_by.unwrap_or_else(|| sortable("fail", now, (hub.random)())),
@@ -100,5 +100,6 @@ fn failure_item(hub: &Hub, delivery: &Deliver, event: &Event, record: &Record, f
 #[must_use]
 pub fn held_by(failure: &Item, tenant: &crate::ids::TenantId) -> Option<(String, Deliver)> {
     let (subscription, event) = (failure.get_text("sub")?, failure.get_text("evt")?);
-    Some((event.to_owned(), super::asked(tenant, subscription, event)))
+    let failure_id = failure.get_text("sk").map(str::to_owned);
+    Some((event.to_owned(), Deliver { failure_id, ..super::asked(tenant, subscription, event) }))
 }
