@@ -187,8 +187,16 @@ impl World {
 
     /// Everything in the table.
     pub async fn items(&self) -> Vec<Item> {
-        let scan = self.dynamodb().scan().table_name(&self.template.tables[0].name).send().await.unwrap();
-        scan.items.unwrap_or_default().into_iter().map(Item).collect()
+        let scan = self.dynamodb().scan().table_name(&self.template.tables[0].name);
+        let pages = scan.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+        pages.unwrap().into_iter().map(Item).collect()
+    }
+
+    /// The keys of the messages that wait in the table, with their times.
+    pub async fn waits(&self) -> Vec<Item> {
+        let scan = self.dynamodb().scan().table_name(&self.template.tables[0].name).index_name("due");
+        let items = scan.send().await.unwrap().items.unwrap_or_default().into_iter().map(Item);
+        items.filter(|item| item.get_text("due_pk").is_some_and(|pk| pk.starts_with("due#"))).collect()
     }
 
     /// From now on, the AWS calls meet these faults.
@@ -250,7 +258,8 @@ impl World {
         self.queue("RetryQueue").await
     }
 
-    async fn queue(&self, name: &str) -> (aws_sdk_sqs::Client, String) {
+    /// A client of the queues, and the URL of one.
+    pub async fn queue(&self, name: &str) -> (aws_sdk_sqs::Client, String) {
         let config = aws_sdk_sqs::config::Builder::from(&local::bundle::sdk_config(&self.aws));
         // A receiver waits longer than the functions wait for AWS.
         let config = config.timeout_config(TimeoutConfig::disabled());
@@ -269,8 +278,10 @@ impl World {
     /// Puts the dead letters back, as `aws sqs start-message-move-task` does (docs/operations.md).
     pub async fn redrive(&self) {
         let (sqs, _) = self.retry_queue().await;
-        let arn = "arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryDeadLetters";
-        sqs.start_message_move_task().source_arn(arn).send().await.unwrap();
+        for name in ["RetryDeadLetters", "DeliveryDeadLetters"] {
+            let arn = format!("arn:aws:sqs:us-east-1:000000000000:smrt-local-{name}");
+            sqs.start_message_move_task().source_arn(arn).send().await.unwrap();
+        }
     }
 
     async fn messages(&self, queue: &str) -> Vec<String> {

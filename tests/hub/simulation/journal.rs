@@ -8,7 +8,7 @@ use std::sync::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::traffic::SYSTEMS;
+use super::{hooks::Subscription, traffic::SYSTEMS};
 use crate::world::{Answer, World};
 
 /// An answer to a sender.
@@ -36,6 +36,9 @@ pub struct Journal {
     began: OnceLock<(Instant, Timestamp)>,
     /// How far the clocks are off.
     off_seconds: AtomicI64,
+    /// Since when they were off by how much.
+    jumps: Mutex<Vec<(Timestamp, i64)>>,
+    subscriptions: OnceLock<Vec<Subscription>>,
     story: Mutex<Vec<String>>,
     violations: Mutex<Vec<String>>,
     replies: Mutex<Vec<Reply>>,
@@ -50,6 +53,8 @@ impl Journal {
             aloud,
             began: OnceLock::new(),
             off_seconds: AtomicI64::new(0),
+            jumps: Mutex::default(),
+            subscriptions: OnceLock::new(),
             story: Mutex::default(),
             violations: Mutex::default(),
             replies: Mutex::default(),
@@ -75,13 +80,29 @@ impl Journal {
         self.time() + SignedDuration::from_secs(self.off_seconds.load(Ordering::Relaxed))
     }
 
+    /// What they showed, or will if they don't jump, at a true time.
+    pub fn clock_at(&self, time: Timestamp) -> Timestamp {
+        let jumps = self.jumps.lock().unwrap();
+        let off = jumps.iter().rev().find(|(at, _)| *at <= time).map_or(0, |(_, off)| *off);
+        time + SignedDuration::from_secs(off)
+    }
+
+    pub fn subscribed(&self, subscriptions: Vec<Subscription>) {
+        self.subscriptions.set(subscriptions).unwrap();
+    }
+
+    pub fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// Whether time counts already.
     pub fn is_running(&self) -> bool {
         self.began.get().is_some()
     }
 
     pub fn jumped(&self, seconds: i64) {
-        self.off_seconds.fetch_add(seconds, Ordering::Relaxed);
+        let before = self.off_seconds.fetch_add(seconds, Ordering::Relaxed);
+        self.jumps.lock().unwrap().push((self.time(), before + seconds));
         self.say(&format!("the clocks jump by {seconds} s"));
     }
 

@@ -5,7 +5,10 @@ use std::{ops::Range, time::Duration};
 use fastrand::Rng;
 use local::aws::Service;
 
-use super::traffic::{Event, What};
+use super::{
+    hooks::{Hook, hooks},
+    traffic::{Event, What},
+};
 
 /// Everything that a seed decides in advance.
 pub struct Plan {
@@ -35,6 +38,10 @@ pub struct Plan {
     /// How long the senders send.
     pub span: Duration,
     pub events: Vec<Event>,
+    /// The tenants' subscriptions.
+    pub hooks: Vec<Hook>,
+    /// The share of the stream's records that are lost for good.
+    pub lost: f64,
 }
 
 /// How often a number is, mostly: half of the seeds have none of it.
@@ -62,8 +69,15 @@ impl Plan {
             }
             jumps.sort_unstable();
         }
+        // Out of a sequence of its own, so that the rest of a seed is the same with and without.
+        let outgoing = &mut Rng::with_seed(seed.wrapping_add(0x1000_0000));
+        let hooks = hooks(outgoing);
+        // A clock that goes back makes events of a time that was swept already.
+        let may_lose = jumps.is_empty() && !hooks.is_empty() && outgoing.u8(0..3) == 0;
         Self {
             seed,
+            lost: if may_lose { outgoing.f64() * 0.5 } else { 0.0 },
+            hooks,
             faults: share(rng, 0.2),
             kills: share(rng, 0.05),
             latency_ms: if rng.bool() { 0 } else { rng.u64(1..100) },

@@ -1,6 +1,8 @@
 //! What calls functions without being asked, as unkindly as SQS and EventBridge may: messages come twice, late, out of
 //! order and several batches at once; runs of schedules come twice or not at all.
 
+mod stream;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -9,13 +11,38 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_sqs::types::{Message, QueueAttributeName};
+use aws_sdk_sqs::{
+    Client,
+    types::{Message, QueueAttributeName},
+};
 use fastrand::Rng;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{journal::Journal, plan::Plan};
 use crate::world::World;
+
+/// A queue that feeds a function.
+struct Source {
+    name: &'static str,
+    function: &'static str,
+    sqs: Client,
+    url: String,
+}
+
+impl Source {
+    /// How many messages it holds: visible, delayed and under way.
+    async fn count(&self) -> u64 {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let get = self.sqs.get_queue_attributes().queue_url(&self.url).set_attribute_names(Some(names.to_vec()));
+        let counts = get.send().await.unwrap().attributes.unwrap_or_default();
+        counts.values().map(|count| count.parse::<u64>().unwrap()).sum()
+    }
+}
 
 /// What feeds the functions.
 pub struct Queue {
@@ -27,13 +54,26 @@ pub struct Queue {
     undeleted: f64,
     unpunctual: f64,
     restarts: f64,
+    /// The share of the stream's records that are lost.
+    lost: f64,
+    /// When the last of them is found.
+    found_at: Mutex<Option<Instant>>,
+    sources: Vec<Arc<Source>>,
     is_calm: AtomicBool,
     is_over: AtomicBool,
     under_way: AtomicUsize,
 }
 
 impl Queue {
-    pub fn begin(world: &Arc<World>, plan: &Plan, journal: &Arc<Journal>) -> Arc<Self> {
+    pub async fn begin(world: &Arc<World>, plan: &Plan, journal: &Arc<Journal>) -> Arc<Self> {
+        let mut sources = Vec::new();
+        for (name, function) in [("RetryQueue", "process-retries"), ("DeliveryQueue", "deliver-webhooks")] {
+            let (sqs, url) = world.queue(name).await;
+            sources.push(Arc::new(Source { name, function, sqs, url }));
+        }
+        if plan.hooks.is_empty() {
+            sources.truncate(1);
+        }
         let queue = Arc::new(Self {
             world: Arc::clone(world),
             journal: Arc::clone(journal),
@@ -43,11 +83,17 @@ impl Queue {
             undeleted: plan.undeleted,
             unpunctual: plan.unpunctual,
             restarts: plan.restarts,
+            lost: plan.lost,
+            found_at: Mutex::default(),
+            sources,
             is_calm: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
         });
-        tokio::spawn(Arc::clone(&queue).feed());
+        for source in &queue.sources {
+            tokio::spawn(Arc::clone(&queue).feed(Arc::clone(source)));
+        }
+        tokio::spawn(Arc::clone(&queue).feed_stream());
         for schedule in world.schedules() {
             tokio::spawn(Arc::clone(&queue).keep_time(schedule.function, schedule.interval));
         }
@@ -76,14 +122,14 @@ impl Queue {
         Duration::from_millis(self.rng.lock().unwrap().u64(0..self.late_seconds * 1000))
     }
 
-    async fn feed(self: Arc<Self>) {
-        let (sqs, url) = self.world.retry_queue().await;
+    async fn feed(self: Arc<Self>, source: Arc<Source>) {
         while !self.is_over.load(Ordering::Relaxed) {
             // The embedded queue draws lots between what happens at the same moment, and no seed decides those: so the wait
             // neither begins nor ends with anything else.
             let pause = self.rng.lock().unwrap().u64(1..1000);
             sleep(Duration::from_millis(pause)).await;
-            let receive = sqs.receive_message().queue_url(&url).max_number_of_messages(10).wait_time_seconds(20);
+            let receive = source.sqs.receive_message().queue_url(&source.url).max_number_of_messages(10);
+            let receive = receive.wait_time_seconds(20);
             let mut messages = receive.send().await.unwrap().messages.unwrap_or_default();
             // Messages whose visibility timed out together come back in any order: this brings them into one that a seed decides.
             messages.sort_by(|one, other| one.body().cmp(&other.body()));
@@ -92,14 +138,14 @@ impl Queue {
                 let size = self.rng.lock().unwrap().usize(1..=messages.len());
                 let batch = messages.split_off(messages.len() - size);
                 if self.unlucky(self.twice) {
-                    tokio::spawn(Arc::clone(&self).deliver(batch.clone()));
+                    tokio::spawn(Arc::clone(&self).deliver(Arc::clone(&source), batch.clone()));
                 }
-                tokio::spawn(Arc::clone(&self).deliver(batch));
+                tokio::spawn(Arc::clone(&self).deliver(Arc::clone(&source), batch));
             }
         }
     }
 
-    async fn deliver(self: Arc<Self>, batch: Vec<Message>) {
+    async fn deliver(self: Arc<Self>, source: Arc<Source>, batch: Vec<Message>) {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         sleep(self.lateness()).await;
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -107,7 +153,7 @@ impl Queue {
             .iter()
             .map(|message| json!({"messageId": text(message.message_id()), "body": text(message.body())}))
             .collect();
-        let answer = self.world.invoke("process-retries", json!({"Records": records})).await;
+        let answer = self.world.invoke(source.function, json!({"Records": records})).await;
         let in_batch = || batch.iter().map(|message| text(message.message_id()));
         let failed: Vec<String> = if let Ok(answer) = &answer {
             let failures = answer["batchItemFailures"].as_array().into_iter().flatten();
@@ -118,11 +164,12 @@ impl Queue {
             }
             in_batch().collect()
         };
-        self.journal.say(&format!("{} messages are delivered, {} of them in vain", batch.len(), failed.len()));
-        let (sqs, url) = self.world.retry_queue().await;
+        let (function, all, vain) = (source.function, batch.len(), failed.len());
+        self.journal.say(&format!("{all} messages are delivered to {function}, {vain} of them in vain"));
         for message in batch.iter().filter(|message| !failed.contains(&text(message.message_id()))) {
             if !self.unlucky(self.undeleted) {
-                let delete = sqs.delete_message().queue_url(&url).receipt_handle(text(message.receipt_handle()));
+                let delete = source.sqs.delete_message().queue_url(&source.url);
+                let delete = delete.receipt_handle(text(message.receipt_handle()));
                 // Its visibility may have timed out, and it be somebody else's.
                 let _ = delete.send().await;
             }
@@ -139,11 +186,16 @@ impl Queue {
             if self.unlucky(self.unpunctual) {
                 tokio::spawn(Arc::clone(&self).run(function.clone()));
             }
-            // A quiet minute in a calm needs no run; that saves most of the time of a long wait.
-            if !self.is_calm.load(Ordering::Relaxed) || !self.waits().await.is_empty() {
+            if !self.is_calm.load(Ordering::Relaxed) || self.is_needed(&function).await {
                 Arc::clone(&self).run(function.clone()).await;
             }
         }
+    }
+
+    /// A quiet minute in a calm needs no run; that saves most of the time of a long wait. Where nothing was lost, nothing
+    /// may need to be found either.
+    async fn is_needed(&self, function: &str) -> bool {
+        if function == "sweep-events" { self.lost > 0.0 } else { !self.world.waits().await.is_empty() }
     }
 
     async fn run(self: Arc<Self>, function: String) {
@@ -153,38 +205,41 @@ impl Queue {
         }
     }
 
-    /// When what waits in the table is due.
-    async fn waits(&self) -> Vec<String> {
-        let items = self.world.items().await;
-        let mut due: Vec<_> = items.iter().filter_map(|item| item.get_text("due_at")).map(str::to_owned).collect();
-        due.sort_unstable();
-        due
-    }
-
     /// Waits until nothing waits any more.
     pub async fn drain(&self, most: Duration) {
-        let (sqs, url) = self.world.retry_queue().await;
         let end = Instant::now() + most;
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-        ];
         loop {
             sleep(Duration::from_mins(1)).await;
-            let get = sqs.get_queue_attributes().queue_url(&url).set_attribute_names(Some(names.to_vec()));
-            let counts = get.send().await.unwrap().attributes.unwrap_or_default();
-            let waiting = self.waits().await;
-            let in_queue: Vec<&String> = counts.values().filter(|count| *count != "0").collect();
-            if in_queue.is_empty() && waiting.is_empty() && self.under_way.load(Ordering::Relaxed) == 0 {
+            let left = self.left().await;
+            if left.is_empty() {
                 return;
             }
             if Instant::now() > end {
-                let state: Value = counts.iter().map(|(name, n)| (name.to_string(), n.clone())).collect();
-                return self.journal.violation(format!(
-                    "after {most:?} there are still messages: {state}, and {} waits",
-                    waiting.len()
-                ));
+                return self.journal.violation(format!("after {most:?} there are still {}", left.join(", ")));
+            }
+        }
+    }
+
+    async fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for source in &self.sources {
+            left.push((source.count().await, source.name));
+        }
+        left.push((self.world.waits().await.len() as u64, "waits"));
+        left.push((self.world.aws.stream_records(1).await.unwrap().len() as u64, "records of the stream"));
+        left.push((self.under_way.load(Ordering::Relaxed) as u64, "batches under way"));
+        let is_lost = self.found_at.lock().unwrap().is_some_and(|at| Instant::now() < at);
+        left.push((is_lost.into(), "events to be found"));
+        left.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+    }
+
+    /// Nothing may be left that nothing can be done with.
+    pub async fn check_dead_letters(&self) {
+        for name in ["RetryDeadLetters", "DeliveryDeadLetters"] {
+            let (sqs, url) = self.world.queue(name).await;
+            let count = Source { name, function: "", sqs, url }.count().await;
+            if count > 0 {
+                self.journal.violation(format!("there are {count} {name}"));
             }
         }
     }

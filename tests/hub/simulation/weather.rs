@@ -23,6 +23,8 @@ use shared::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
+    attempts::Attempts,
+    endpoints::Post,
     journal::{Admitted, Journal},
     plan::Plan,
     traffic::terms,
@@ -39,6 +41,8 @@ struct Invocation {
     function: String,
     /// What it was given from the retry queue.
     given: Vec<Waiting>,
+    /// What it was given from the queue of deliveries, and what it did with it.
+    attempts: Attempts,
     start: Timestamp,
     /// What the clocks showed then.
     clock: Timestamp,
@@ -66,10 +70,12 @@ pub fn mortal(journal: &Arc<Journal>) -> Wrap {
             if !journal.is_running() {
                 return function(event, context);
             }
+            let attempts = Attempts::of(&event, journal.clock());
             let given = given(&event, journal.clock());
             let invocation = Arc::new(Invocation {
                 function: name.clone(),
                 given,
+                attempts,
                 start: journal.time(),
                 clock: journal.clock(),
                 end_it: Notify::new(),
@@ -91,6 +97,19 @@ pub fn mortal(journal: &Arc<Journal>) -> Wrap {
             })
         })
     })
+}
+
+/// Notes an attempt of a delivery.
+pub fn note_post(post: Post, journal: &Journal) {
+    let noted = INVOCATION.try_with(|invocation| {
+        // However the clocks jumped, it may be due by what they showed when the run began.
+        let passed = journal.time().duration_since(invocation.start);
+        let now = journal.clock().max(invocation.clock + passed);
+        invocation.attempts.post(post, now)
+    });
+    if let Ok(Err(why)) = noted {
+        journal.violation(why);
+    }
 }
 
 /// The events in a batch of the retry queue.
@@ -240,10 +259,20 @@ impl Invocation {
         };
         if let Some(message) = message
             && seen.sent.insert(message.to_owned())
-            && let Ok(Operation::Inbound(waiting)) = Operation::from_message(message, journal.clock())
-            && let Err(why) = self.may_send(&waiting, seen.table_failed, journal.clock())
         {
-            journal.violation(format!("{} let {} wait: {why}", self.function, describe(&waiting)));
+            match Operation::from_message(message, journal.clock()) {
+                Ok(Operation::Inbound(waiting)) => {
+                    if let Err(why) = self.may_send(&waiting, seen.table_failed, journal.clock()) {
+                        journal.violation(format!("{} let {} wait: {why}", self.function, describe(&waiting)));
+                    }
+                }
+                Ok(Operation::Deliver(next)) if self.function == "deliver-webhooks" => {
+                    if let Err(why) = self.attempts.may_send(&next, journal) {
+                        journal.violation(format!("at {} {next:?} was sent on: {why}", journal.clock()));
+                    }
+                }
+                _ => {}
+            }
         }
         if call.operation == "TransactWriteItems" {
             for item in request["TransactItems"].as_array().into_iter().flatten() {
