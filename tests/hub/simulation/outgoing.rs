@@ -181,17 +181,18 @@ impl Check<'_> {
         let failure = delivery["failure_id"].as_str();
         let is_kept = failure.is_some_and(|id| self.failures.contains(id));
         let wrong = match delivery["status"].as_str().unwrap() {
-            "succeeded" if !taken || !own.iter().any(|told| told.succeeded()) => "it never took it",
-            "succeeded" if failure.is_some() && self.settled => "it has a failure",
-            "succeeded" => "",
-            "exhausted" if is_gone => "",
-            "exhausted" if !is_kept => "it isn't among the failures",
-            "exhausted" if self.settled && mood != Mood::Dead => "it could be mended",
-            "exhausted" => "",
-            _ => "it should be settled",
+            "succeeded" => [
+                (!taken || !own.iter().any(|told| told.succeeded()), "it never took it"),
+                (failure.is_some() && self.settled, "it has a failure"),
+            ],
+            "exhausted" => [
+                (!is_kept && !is_gone, "it isn't among the failures"),
+                (self.settled && mood != Mood::Dead && !is_gone, "it could be mended"),
+            ],
+            _ => [(true, "it should be settled"), (false, "")],
         };
-        if !wrong.is_empty() {
-            self.violation(&format!("{wrong}: {delivery}"));
+        for (_, what) in wrong.iter().filter(|(is_wrong, _)| *is_wrong) {
+            self.violation(&format!("{what}: {delivery}"));
         }
         if attempts.len() > own.len() {
             self.violation(&format!("{} attempts arrived: {delivery}", own.len()));
