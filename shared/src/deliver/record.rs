@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     ids::TenantId,
     operation::Deliver,
-    store::{ABSENT, Item, Key, Values},
+    store::{Item, Key, Values},
 };
 
 /// Attempts that a record keeps; the oldest go. A schedule has eight, and people try again by hand.
@@ -173,11 +173,18 @@ impl Record {
         self
     }
 
-    /// That the stored record is still this one, so that no attempt of another copy is overwritten.
+    /// That the stored record is still this one, so that no attempt of another copy is overwritten. One of which nothing has
+    /// been done, because it waits for its first turn, is as good as none.
     #[must_use]
     pub fn unchanged(before: Option<&Self>) -> (&'static str, Values) {
         match before {
-            None => (ABSENT, Values::new()),
+            None => (
+                "attribute_not_exists(pk) OR (n = :none AND st = :pending)",
+                vec![
+                    (":none", AttributeValue::N("0".to_owned())),
+                    (":pending", AttributeValue::S(DeliveryStatus::Pending.as_str().to_owned())),
+                ],
+            ),
             Some(before) => {
                 let text = |name, text: &str| (name, AttributeValue::S(text.to_owned()));
                 (
