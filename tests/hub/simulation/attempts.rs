@@ -49,8 +49,12 @@ impl Attempts {
         Ok(())
     }
 
-    /// Whether a delivery may be sent on like this.
-    pub fn may_send(&self, next: &Deliver, journal: &Journal) -> Result<(), String> {
+    /// Whether a delivery may be sent on like this: as it came only where AWS failed the run, after one of two waits.
+    pub fn may_send(&self, next: &Deliver, failed_wait: Option<u64>, journal: &Journal) -> Result<(), String> {
+        let comes_again = matches!(failed_wait, Some(60 | 900));
+        if comes_again && self.given(&next.subscription_id, &next.event_id).any(|before| before == next) {
+            return Ok(());
+        }
         let mut given = self.given(&next.subscription_id, &next.event_id);
         if given.any(|before| is_put_back(before, next) || self.is_retry(before, next, journal)) {
             return Ok(());

@@ -57,7 +57,8 @@ struct Seen {
     sent: BTreeSet<String>,
     /// Events that it tried to apply.
     tried: BTreeSet<String>,
-    /// Whether the table failed it.
+    /// Whether anything failed it, or the table.
+    failed: bool,
     table_failed: bool,
 }
 
@@ -245,6 +246,7 @@ impl Invocation {
         journal.say(&format!("{} calls {}: {fault:?}", self.function, call.operation));
         let request: Value = serde_json::from_slice(call.body).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap();
+        seen.failed |= fault != Fault::None;
         if call.service == Service::DynamoDb && fault != Fault::None {
             seen.table_failed = true;
             let key = |name: &str| request["Key"][name]["S"].as_str().unwrap_or_default();
@@ -267,7 +269,8 @@ impl Invocation {
                     }
                 }
                 Ok(Operation::Deliver(next)) if self.function == "deliver-webhooks" => {
-                    if let Err(why) = self.attempts.may_send(&next, journal) {
+                    let failed_wait = request["DelaySeconds"].as_u64().filter(|_| seen.failed);
+                    if let Err(why) = self.attempts.may_send(&next, failed_wait, journal) {
                         journal.violation(format!("at {} {next:?} was sent on: {why}", journal.clock()));
                     }
                 }
