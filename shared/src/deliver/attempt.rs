@@ -31,7 +31,10 @@ pub(super) const TIME_OUT: Duration = Duration::from_secs(30);
 
 /// So long a delivery waits for its turn in the function; for a longer wait it goes back into the queue, whose delays are
 /// whole seconds.
-const WAIT_MAX: Duration = Duration::from_millis(1_500);
+const WAIT_MAX: Duration = Duration::from_millis(2_500);
+/// So long before its turn a delivery comes out of the queue: a second that its whole seconds may take, and one that it may
+/// be late. One that misses its turn has to take another, and where all are late alike, none would ever be made.
+const EARLY: Duration = Duration::from_secs(2);
 /// A turn that is over by so much isn't used any more: deliveries that are late together would come together.
 const TURN_MAX: Duration = Duration::from_millis(200);
 
@@ -221,7 +224,7 @@ impl Work<'_> {
             let (condition, values) = Record::unchanged(None);
             self.hub.store.put(record.item(&self.delivery, self.ttl()), condition, values).await?.ok();
         }
-        let early = turn.checked_sub(Duration::from_secs(1)).unwrap_or(turn);
+        let early = turn.checked_sub(EARLY).unwrap_or(turn);
         self.hub.send_at(&Operation::Deliver(Box::new(delivery)), early).await
     }
 
