@@ -97,7 +97,7 @@ fn hook(rng: &mut Rng, tenant: usize, number: usize) -> Hook {
         wants,
         // The contract's own takes 30 hours to end.
         schedule: if mood != Mood::Dead && rng.u8(0..4) == 0 { None } else { own },
-        rate_per_second: if rng.u8(0..3) == 0 { rng.choice([0.1, 0.5, 2.0, 20.0]) } else { None },
+        rate_per_second: if rng.u8(0..3) == 0 { rng.choice([0.5, 2.0, 20.0]) } else { None },
         mood,
     }
 }
