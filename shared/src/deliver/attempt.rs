@@ -7,36 +7,28 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
-use jiff::Timestamp;
+use http::Method;
 
 use super::{
-    exhausted, health, payload,
+    exhausted, health,
+    outcome::Outcome,
+    payload,
     record::{Attempt, DeliveryStatus, Record, delivery_key},
 };
 use crate::{
     event::{Event, event_place, events_of},
     hub::Hub,
     operation::{Cause, Deliver, Operation},
-    outgoing::{Reply, Request, SendError},
+    outgoing::Request,
     process::failure_key,
     schedule,
-    store::{Item, Key, StoreError},
+    store::{Item, StoreError},
     subscription::{DisabledReason, Subscription},
     tenant::TenantContext,
 };
 
 /// Contract §6.
 pub(super) const TIME_OUT: Duration = Duration::from_secs(30);
-
-/// So long a delivery waits for its turn in the function; for a longer wait it goes back into the queue, whose delays are
-/// whole seconds.
-const WAIT_MAX: Duration = Duration::from_millis(2_500);
-/// So long before its turn a delivery comes out of the queue: a second that its whole seconds may take, and one that it may
-/// be late. One that misses its turn has to take another, and where all are late alike, none would ever be made.
-const EARLY: Duration = Duration::from_secs(2);
-/// A turn that is over by so much isn't used any more: deliveries that are late together would come together.
-const TURN_MAX: Duration = Duration::from_millis(200);
 
 /// What an attempt leaves to be written together with others.
 pub(super) type Unwritten = Option<Item>;
@@ -93,12 +85,7 @@ pub(super) async fn again(
     let made = record.as_ref().map_or(0, |record| record.made);
     let delivery = Deliver { made, ..Deliver::first(context.tenant(), &subscription.id, event_id) };
     let work = Work { hub, context, subscription: Arc::clone(subscription), delivery };
-    while let Some(turn) = work.next_turn().await? {
-        tokio::time::sleep(until(turn, hub.now())).await;
-        if until(hub.now(), turn) <= TURN_MAX {
-            break;
-        }
-    }
+    work.await_turn().await?;
     // A replay goes step by step, and what it did is seen by the next.
     let outcome = work.post(event).await?;
     match work.settle(record, event, outcome).await? {
@@ -107,14 +94,10 @@ pub(super) async fn again(
     }
 }
 
-fn until(then: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(then.duration_since(now)).unwrap_or_default()
-}
-
 /// What is known of a delivery before its attempt.
-struct Known {
-    event: Option<Event>,
-    record: Option<Record>,
+pub(super) struct Known {
+    pub(super) event: Option<Event>,
+    pub(super) record: Option<Record>,
 }
 
 impl Known {
@@ -152,82 +135,14 @@ impl Known {
 }
 
 /// One attempt and all that it takes.
-struct Work<'a> {
-    hub: &'a Hub,
-    context: &'a TenantContext,
-    subscription: Arc<Subscription>,
-    delivery: Deliver,
-}
-
-/// How an attempt ended.
-pub(super) struct Outcome {
-    pub(super) attempt: Attempt,
-    pub(super) succeeded: bool,
-    gone: bool,
-    retry_after: Option<Duration>,
+pub(super) struct Work<'a> {
+    pub(super) hub: &'a Hub,
+    pub(super) context: &'a TenantContext,
+    pub(super) subscription: Arc<Subscription>,
+    pub(super) delivery: Deliver,
 }
 
 impl Work<'_> {
-    /// Waits for what is early, and for its turn at an endpoint with a rate. `false` where it went back into the queue.
-    async fn has_turn(&self, known: &Known, event: &Event) -> Result<bool, StoreError> {
-        let early = self.delivery.due.map(|due| (due, until(due, self.hub.now())));
-        match early {
-            Some((due, wait)) if wait > WAIT_MAX => {
-                self.hub.send_at(&Operation::Deliver(Box::new(self.delivery.clone())), due).await?;
-                return Ok(false);
-            }
-            Some((_, wait)) => tokio::time::sleep(wait).await,
-            None => {}
-        }
-        let mut turn = self.delivery.turn;
-        loop {
-            let now = self.hub.now();
-            let next = match turn {
-                Some(turn) if until(now, turn) <= TURN_MAX => turn,
-                _ => match self.next_turn().await? {
-                    None => return Ok(true),
-                    Some(turn) => turn,
-                },
-            };
-            let wait = until(next, now);
-            if wait.is_zero() {
-                return Ok(true);
-            }
-            if wait > WAIT_MAX {
-                self.wait(known, event, next).await?;
-                return Ok(false);
-            }
-            tokio::time::sleep(wait).await;
-            turn = Some(next);
-        }
-    }
-
-    fn interval_ms(&self) -> Option<i64> {
-        let rate = self.subscription.config.rate_per_second.as_ref()?.as_f64()?;
-        #[expect(clippy::cast_possible_truncation, reason = "from 1 to 100,000")]
-        Some((1_000.0 / rate).ceil() as i64)
-    }
-
-    /// The next turn at the endpoint; `None` where it has no rate.
-    async fn next_turn(&self) -> Result<Option<Timestamp>, StoreError> {
-        let Some(interval_ms) = self.interval_ms() else { return Ok(None) };
-        let key = Key::of(self.context.tenant(), "pace", self.subscription.id.clone());
-        self.hub.store.turn(&key, interval_ms, self.hub.now()).await.map(Some)
-    }
-
-    /// Back into the queue until `turn`, a little before it where the queue's whole seconds allow.
-    async fn wait(&self, known: &Known, event: &Event, turn: Timestamp) -> Result<(), StoreError> {
-        let delivery = Deliver { turn: Some(turn), ..self.delivery.clone() };
-        if known.record.is_none() && delivery.made == 0 && delivery.cause.is_none() {
-            // So that people see it, and the sweep doesn't take it for left behind.
-            let record = Record { next_attempt_at: Some(turn), ..Record::new(event.event_type.as_str()) };
-            let (condition, values) = Record::unchanged(None);
-            self.hub.store.put(record.item(&self.delivery, self.ttl()), condition, values).await?.ok();
-        }
-        let early = turn.checked_sub(EARLY).unwrap_or(turn);
-        self.hub.send_at(&Operation::Deliver(Box::new(delivery)), early).await
-    }
-
     /// Records what came of an attempt, and goes on by it.
     async fn settle(&self, before: Option<Record>, event: &Event, outcome: Outcome) -> Result<Unwritten, StoreError> {
         if outcome.succeeded {
@@ -271,9 +186,9 @@ impl Work<'_> {
         let id = &self.delivery.event_id;
         let (body, signature) = payload::build(self.context.tenant(), id, event, self.delivery.made, &secrets);
         let headers = payload::headers(&self.subscription.headers, id, event, (&body, &signature), (&secrets, now));
-        let headers = headers.map_err(|_| StoreError::Unavailable {
+        let headers = headers.map_err(|_| StoreError::Rejected {
             operation: "GetSecretValue",
-            reason: "the subscription's secret isn't there; rotate it".into(),
+            reason: "the subscription's secret isn't there; rotate it, then put the message back".into(),
         })?;
         let request = Request {
             method: Method::POST,
@@ -333,7 +248,7 @@ impl Work<'_> {
         self.record(known.record, ended).await.map(|()| None)
     }
 
-    fn ttl(&self) -> i64 {
+    pub(super) fn ttl(&self) -> i64 {
         ttl(self.hub)
     }
 
@@ -374,32 +289,4 @@ fn merged(stored: Record, own: &Record) -> Record {
         Some(attempt) if !merged.attempts.contains(attempt) => merged.noting(attempt.clone()),
         _ => merged,
     }
-}
-
-impl Outcome {
-    pub(super) fn new(answer: Result<Reply, SendError>, began: Timestamp, ended: Timestamp) -> Self {
-        let duration_ms = ended.duration_since(began).as_millis().try_into().unwrap_or(i64::MAX);
-        let mut attempt = Attempt { at: began, status_code: None, error: None, duration_ms, response: None };
-        match answer {
-            Ok(reply) => {
-                let (status, succeeded) = (reply.status, reply.status.is_success());
-                attempt.status_code = Some(status.as_u16());
-                attempt.response = shown(&reply.body);
-                attempt.error = (!succeeded).then(|| format!("http_status: the endpoint answered {}", status.as_u16()));
-                Self { attempt, succeeded, gone: status == StatusCode::GONE, retry_after: reply.retry_after }
-            }
-            Err(error) => {
-                attempt.error = Some(format!("{}: {error}", error.code()));
-                Self { attempt, succeeded: false, gone: false, retry_after: None }
-            }
-        }
-    }
-}
-
-/// The beginning of an answer's body as text, for people; without what a terminal or a log could take for its own.
-fn shown(body: &[u8]) -> Option<String> {
-    const CHARS_MAX: usize = 500;
-    let text = String::from_utf8_lossy(body);
-    let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(CHARS_MAX).collect();
-    (!text.is_empty()).then_some(text)
 }

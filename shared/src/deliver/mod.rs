@@ -7,11 +7,13 @@
 mod attempt;
 mod exhausted;
 mod health;
+mod outcome;
 pub mod payload;
 pub mod record;
 mod replay;
 pub mod subscriptions;
 mod test;
+mod turn;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::json;
 
-use super::{attempt::Outcome, payload, record::Attempt};
+use super::{outcome::Outcome, payload, record::Attempt};
 use crate::{
     event::{Event, EventType, transient_id},
     hub::Hub,

@@ -1,0 +1,45 @@
+//! How an attempt ended, by what the endpoint answered. Pure.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use super::record::Attempt;
+use crate::outgoing::{Reply, SendError};
+
+/// How an attempt ended.
+pub(super) struct Outcome {
+    pub(super) attempt: Attempt,
+    pub(super) succeeded: bool,
+    pub(super) gone: bool,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Outcome {
+    pub(super) fn new(answer: Result<Reply, SendError>, began: Timestamp, ended: Timestamp) -> Self {
+        let duration_ms = ended.duration_since(began).as_millis().try_into().unwrap_or(i64::MAX);
+        let mut attempt = Attempt { at: began, status_code: None, error: None, duration_ms, response: None };
+        match answer {
+            Ok(reply) => {
+                let (status, succeeded) = (reply.status, reply.status.is_success());
+                attempt.status_code = Some(status.as_u16());
+                attempt.response = shown(&reply.body);
+                attempt.error = (!succeeded).then(|| format!("http_status: the endpoint answered {}", status.as_u16()));
+                Self { attempt, succeeded, gone: status == StatusCode::GONE, retry_after: reply.retry_after }
+            }
+            Err(error) => {
+                attempt.error = Some(format!("{}: {error}", error.code()));
+                Self { attempt, succeeded: false, gone: false, retry_after: None }
+            }
+        }
+    }
+}
+
+/// The beginning of an answer's body as text, for people; without what a terminal or a log could take for its own.
+fn shown(body: &[u8]) -> Option<String> {
+    const CHARS_MAX: usize = 500;
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).take(CHARS_MAX).collect();
+    (!text.is_empty()).then_some(text)
+}
