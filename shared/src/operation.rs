@@ -3,6 +3,8 @@
 //! A message is an envelope in plain JSON, so that an operator sees whose it is and why it waits. What is inside an event is
 //! packed and in base64, because SQS refuses some characters that JSON allows and counts bytes.
 
+use std::borrow::Cow;
+
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -208,24 +210,27 @@ impl Operation {
     /// # Errors
     /// [`MessageError`] says what about the message isn't ours.
     pub fn from_message(text: &str, now: Timestamp) -> Result<Self, MessageError> {
+        /// What every message has. To read the rest by its kind, once that is known, is twice as fast as serde's tagged enum,
+        /// that has to keep everything that comes before the tag, and an event is long.
         #[derive(Deserialize)]
-        struct Envelope {
+        struct Envelope<'a> {
             v: u32,
-            kind: String,
+            #[serde(borrow)]
+            kind: Cow<'a, str>,
         }
-        let message: Message = serde_json::from_str(text).map_err(|_| match serde_json::from_str(text) {
-            Ok(Envelope { v: VERSION, kind }) if KINDS.contains(&kind.as_str()) => MessageError::NotOurs,
-            Ok(Envelope { .. }) => MessageError::UnknownVersion,
-            Err(_) => MessageError::NotOurs,
-        })?;
-        if message.v != VERSION {
+        fn rest<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, MessageError> {
+            serde_json::from_str(text).map_err(|_| MessageError::NotOurs)
+        }
+        let envelope: Envelope = rest(text)?;
+        if envelope.v != VERSION {
             return Err(MessageError::UnknownVersion);
         }
-        let operation = match message.body {
-            Body::InboundEvent(packed) => Self::Inbound(packed.unpack()?),
-            Body::ReplayFailures(job) => Self::ReplayFailures(job),
-            Body::MakeDelivery(delivery) => Self::Deliver(delivery),
-            Body::ReplayEvents(job) => Self::ReplayEvents(job),
+        let operation = match &*envelope.kind {
+            "inbound_event" => Self::Inbound(rest::<Packed>(text)?.unpack()?),
+            "replay_failures" => Self::ReplayFailures(rest(text)?),
+            "make_delivery" => Self::Deliver(rest(text)?),
+            "replay_events" => Self::ReplayEvents(rest(text)?),
+            _ => return Err(MessageError::UnknownVersion),
         };
         if operation.latest().is_some_and(|time| time.duration_since(now) > AHEAD_MAX) {
             return Err(MessageError::AbsurdTime);
@@ -244,15 +249,15 @@ impl Operation {
     }
 }
 
-/// A message on a queue.
-#[derive(Serialize, Deserialize)]
+/// A message on a queue, as it is written.
+#[derive(Serialize)]
 struct Message {
     v: u32,
     #[serde(flatten)]
     body: Body,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Body {
     InboundEvent(Packed),
@@ -260,9 +265,6 @@ enum Body {
     MakeDelivery(Box<Deliver>),
     ReplayEvents(ReplayEvents),
 }
-
-/// The kinds of [`Body`].
-const KINDS: [&str; 4] = ["inbound_event", "replay_failures", "make_delivery", "replay_events"];
 
 #[derive(Serialize, Deserialize)]
 struct Packed {
