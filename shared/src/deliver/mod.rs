@@ -15,7 +15,7 @@ pub mod subscriptions;
 mod test;
 mod turn;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
@@ -117,15 +117,11 @@ async fn put_back(hub: &Hub, message: &SqsMessage, error: StoreError, delay: Dur
 
 /// Records several deliveries; gives those messages that are left to SQS.
 async fn write<'m>(hub: &Hub, gathered: Vec<(&'m SqsMessage, Item)>) -> Vec<(&'m SqsMessage, Left)> {
-    let (messages, items): (Vec<&'m SqsMessage>, Vec<Item>) = gathered.into_iter().unzip();
+    let (messages, mut items): (Vec<&'m SqsMessage>, Vec<Item>) = gathered.into_iter().unzip();
     // Two copies of one message would be two writes of one item, which DynamoDB refuses.
-    let mut distinct: Vec<Item> = Vec::with_capacity(items.len());
-    for item in items {
-        if distinct.iter().all(|other| other.key() != item.key()) {
-            distinct.push(item);
-        }
-    }
-    let Err(error) = hub.store.put_all(distinct).await else { return Vec::new() };
+    let mut seen = HashSet::with_capacity(items.len());
+    items.retain(|item| seen.insert(item.key()));
+    let Err(error) = hub.store.put_all(items).await else { return Vec::new() };
     let back =
         messages.into_iter().map(async |message| (message, put_back(hub, message, error.clone(), POST_AGAIN).await));
     let back = join_all(back).await;

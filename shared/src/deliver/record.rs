@@ -146,6 +146,7 @@ impl Record {
     /// As an item, that goes at `ttl`, in seconds since 1970.
     #[must_use]
     pub fn item(&self, delivery: &Deliver, ttl: i64) -> Item {
+        let log = (!self.attempts.is_empty()).then(|| serde_json::to_string(&self.attempts).unwrap_or_default());
         Item::new(&delivery_key(&delivery.tenant_id, &delivery.subscription_id, &delivery.event_id))
             .text("ty", self.event_type.as_str())
             .text("st", self.status.as_str())
@@ -153,7 +154,7 @@ impl Record {
             .text("next", self.next_attempt_at.map(|at| at.to_string()).unwrap_or_default())
             .text("why", self.reason.as_deref().unwrap_or_default())
             .text("fail", self.failure_id.as_deref().unwrap_or_default())
-            .text("log", if self.attempts.is_empty() { String::new() } else { json!(self.attempts).to_string() })
+            .text("log", log.unwrap_or_default())
             .number("ttl", ttl)
     }
 
