@@ -101,12 +101,14 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The first attempt brings its event along and has no record, so nothing is read.
+    /// The first attempt brings its event along and has no record, so nothing is read; but one that waited for its turn has,
+    /// and a copy of it may have been made meanwhile.
     async fn of(hub: &Hub, context: &TenantContext, delivery: &Deliver) -> Result<Self, StoreError> {
         let tenant = context.tenant();
         if let Some(event) = &delivery.event
             && delivery.made == 0
             && delivery.cause.is_none()
+            && delivery.turn.is_none()
         {
             return Ok(Self { event: Some(event.clone()), record: None });
         }

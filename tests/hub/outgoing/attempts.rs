@@ -135,3 +135,28 @@ async fn a_rate_holds_in_every_second() {
     assert!((9_000..20_000).contains(&span), "{span} ms: not much slower than it may be");
     assert!(world.deliveries(&tenant, &subscription).await.iter().all(|d| d["status"] == "succeeded"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_of_what_waited_for_its_turn_is_not_posted_again() {
+    let (world, tenant) = World::with_tenant().await;
+    let body = json!({"url": URL, "event_types": ["phone_number.interaction.created"], "rate_per_second": 0.5});
+    world.subscribe(&tenant, &body).await;
+    world.let_time_flow();
+    for n in 0..3 {
+        world.send(&tenant, "sarah_ai", &call_ended(&format!("e{n}"), &format!("c{n}"), NUMBER)).await;
+    }
+    let records = world.aws.stream_records(10).await.unwrap();
+    world.invoke("publish-events", json!({"Records": records})).await.unwrap();
+    let deliver = async |messages: &[String]| {
+        let records: Vec<_> = messages.iter().map(|body| json!({"messageId": body, "body": body})).collect();
+        world.invoke("deliver-webhooks", json!({"Records": records})).await.unwrap();
+    };
+    deliver(&world.queued_deliveries().await).await;
+    assert_eq!(world.internet.take().len(), 2, "the third waits for its turn in the queue");
+    let mut waiting = world.queued_deliveries().await;
+    waiting.retain(|message| message.contains("\"turn\""));
+    assert_eq!(waiting.len(), 1);
+    deliver(&waiting).await;
+    deliver(&waiting).await;
+    assert_eq!(world.internet.take().len(), 1);
+}
