@@ -1,7 +1,7 @@
 //! `deliver-webhooks`: makes deliveries. SQS hands over batches; all of a batch are made at the same time, and each message
 //! is answered for by itself.
 //!
-//! [`attempt`] is one delivery's path. What the first attempts leave to be recorded is written together, up to 25 records a
+//! `attempt` is one delivery's path. What the first attempts leave to be recorded is written together, up to 25 records a
 //! call: one call each would cost as much CPU as the posts.
 
 mod attempt;

@@ -79,7 +79,7 @@ pub enum EndpointError {
     /// Not a number from 1 to 65535.
     #[error("the URL's port isn't a number from 1 to 65535; leave it out for 443")]
     Port,
-    /// A port of [`BAD_PORTS`].
+    /// A port of `BAD_PORTS`.
     #[error("port {0} belongs to another protocol than HTTP; use 443 or another port")]
     BadPort(u16),
     /// An address that the deployment doesn't allow.
