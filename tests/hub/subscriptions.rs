@@ -284,3 +284,12 @@ async fn provisioning_again_keeps_subscriptions_and_their_secrets() {
     assert_eq!((tested.status, &tested.body["success"]), (StatusCode::OK, &json!(false)));
     assert!(verifies(&world.internet.take()[0], subscription["secret"].as_str().unwrap()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_without_systems_can_subscribe_too() {
+    let world = World::new().await;
+    let tenant = world.provision("bare", &[]).await;
+    let made = create(&world, &tenant, &json!({"url": "https://example.com/", "event_types": ["*"]})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{made:?}");
+    assert!(verifies(&world.internet.take()[0], made.body["secret"].as_str().unwrap()));
+}
