@@ -30,7 +30,7 @@ use super::{
 pub const CHILD: &str = "child";
 
 const DELIVERIES: usize = 10_000;
-/// What `cargo local` has in flight: 64 batches of 10.
+/// What `cargo local` works on at once.
 const LOCAL_IN_FLIGHT: usize = 640;
 
 /// What a child has to know, as JSON in its argument.

@@ -9,8 +9,9 @@ use super::document::{Resource, invalid, read as read_value};
 use super::resources::last_part;
 use super::{QueueTrigger, Route, Schedule, Template, TemplateError, stream};
 
-/// How many batches of a queue run at once where the template doesn't say. Lambda goes up to 1250 by itself.
-const DEFAULT_CONCURRENCY: usize = 64;
+/// How many batches of a queue run at once where the template doesn't say: what an account may run by default
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+const DEFAULT_CONCURRENCY: usize = 1_000;
 
 /// What the template may say
 /// (<https://docs.aws.amazon.com/lambda/latest/api/API_ScalingConfig.html>).

@@ -68,7 +68,7 @@ fn queues_and_schedules_become_triggers() {
         batch_size: 5,
         batching_window: Duration::from_secs(3),
         reports_failures: true,
-        concurrency: 64,
+        concurrency: 1_000,
     };
     assert_eq!(template.queue_triggers, [expected]);
     let event = "{Type: SQS, Properties: {Queue: !GetAtt Q.Arn, ScalingConfig: {MaximumConcurrency: 5}}}";
