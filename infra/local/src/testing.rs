@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::Clock;
+use crate::aws::Aws;
 use crate::functions::{Function, FunctionError, Functions, InvocationContext};
 use crate::lambda::Lambda;
 use crate::template::Template;
@@ -58,6 +59,13 @@ pub(crate) fn template(functions: &[&str], more: &str) -> Template {
     let functions: String = functions.iter().map(function).collect();
     let text = format!("Resources:\n{functions}{more}");
     Template::parse(&text, "http://127.0.0.1:9001").expect("the test's template is valid")
+}
+
+/// Services with what a template in YAML names.
+pub(crate) async fn provisioned(aws: Aws, template: &str) -> Aws {
+    let template = Template::parse(template, &aws.endpoint_url()).expect("the test's template is valid");
+    aws.provision(&template).await.expect("the template can be made");
+    aws
 }
 
 /// A Lambda with these functions.

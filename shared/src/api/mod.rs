@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use lambda_http::{Body, Request, RequestExt, request::RequestContext};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     hub::{Hub, Settings},
@@ -71,7 +71,10 @@ fn not_found(what: &str) -> Problem {
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> Problem {
-    let errors = vec![FieldError::new(field, message)];
+    invalid_fields(vec![FieldError::new(field, message)])
+}
+
+fn invalid_fields(errors: Vec<FieldError>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "the request is not valid; see `errors`")
         .with_errors(errors)
 }
@@ -350,6 +353,15 @@ fn e164(number: &str) -> Result<E164, Problem> {
     E164::try_from(number).map_err(|_| invalid("phone_number", "must be in E.164 form, such as +14155550100"))
 }
 
+/// The fields of a JSON object from outside.
+fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| invalid("body", "is not UTF-8"))?;
+    match bounded_json::parse(text).map_err(|e| invalid("body", format!("is {e}")))? {
+        Value::Object(fields) => Ok(fields),
+        _ => Err(invalid("body", "must be a JSON object")),
+    }
+}
+
 /// Shows what a mapping makes of a payload, storing nothing.
 fn preview(body: &[u8]) -> Result<Value, Problem> {
     if body.len() > Settings::BODY_BYTES_MAX {
@@ -359,10 +371,7 @@ fn preview(body: &[u8]) -> Result<Value, Problem> {
             format!("the body is larger than {} bytes", Settings::BODY_BYTES_MAX),
         ));
     }
-    let text = std::str::from_utf8(body).map_err(|_| invalid("body", "is not UTF-8"))?;
-    let value = bounded_json::parse(text).map_err(|e| invalid("body", format!("is {e}")))?;
-    let Value::Object(fields) = value else { return Err(invalid("body", "must be a JSON object")) };
-    let mut fields: BTreeMap<String, Value> = fields.into_iter().collect();
+    let mut fields: BTreeMap<String, Value> = object(body)?.into_iter().collect();
     let mut take = |name: &str| fields.remove(name);
     let mapping = take("mapping").ok_or_else(|| invalid("mapping", "is required"))?;
     let payload = take("payload").ok_or_else(|| invalid("payload", "is required"))?;

@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Call, invalid, not_found};
+use super::{Call, invalid, invalid_fields, not_found, object};
 use crate::{
     deliver,
     ids::sortable,
-    integration::FieldError,
     lease::{self, Lease},
     operation::{Operation, ReplayEvents},
     problem::Problem,
@@ -56,11 +55,6 @@ fn busy() -> Problem {
         .retry_after(1)
 }
 
-fn wrong(errors: Vec<FieldError>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "the request is not valid; see `errors`")
-        .with_errors(errors)
-}
-
 impl Call<'_> {
     pub(super) async fn subscriptions(&self) -> Result<Value, Problem> {
         self.only(&["limit", "cursor"])?;
@@ -82,7 +76,7 @@ impl Call<'_> {
     /// Makes one, and tries its endpoint once; where that fails, the answer carries a warning.
     pub(super) async fn create_subscription(&self) -> Result<Value, Problem> {
         let (hub, now) = (self.hub, self.hub.now());
-        let (config, beside) = check(&self.fields()?, None, hub.settings.reach).map_err(wrong)?;
+        let (config, beside) = check(&self.fields()?, None, hub.settings.reach).map_err(invalid_fields)?;
         let id = sortable("sub", now, (hub.random)());
         let mut subscription = Subscription::new(id, &config, now, hub.settings.reach).ok_or_else(internal)?;
         if beside.is_active == Some(false) {
@@ -163,7 +157,8 @@ impl Call<'_> {
         }
         for _ in 0..ROUNDS_MAX {
             let mut subscription = self.stored(id).await?;
-            let (config, beside) = check(&given, Some(&subscription.config), hub.settings.reach).map_err(wrong)?;
+            let (config, beside) =
+                check(&given, Some(&subscription.config), hub.settings.reach).map_err(invalid_fields)?;
             let (now, missed_since) = (hub.now(), missed_since(&subscription));
             if (&config.event_types, &config.filter) != (&subscription.config.event_types, &subscription.config.filter)
             {
@@ -337,12 +332,7 @@ impl Call<'_> {
     /// The body's fields.
     pub(super) fn fields(&self) -> Result<Map<String, Value>, Problem> {
         let body: &[u8] = self.request.body().as_ref();
-        let text = std::str::from_utf8(if body.is_empty() { b"{}" } else { body });
-        let text = text.map_err(|_| invalid("body", "is not UTF-8"))?;
-        match crate::json::parse(text).map_err(|e| invalid("body", format!("is {e}")))? {
-            Value::Object(fields) => Ok(fields),
-            _ => Err(invalid("body", "must be a JSON object")),
-        }
+        object(if body.is_empty() { b"{}" } else { body })
     }
 
     /// The body as a `T`, that looks like `form`.

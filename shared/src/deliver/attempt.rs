@@ -6,20 +6,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::Method;
-
 use super::{
     exhausted, health,
-    outcome::Outcome,
-    payload,
+    outcome::{Outcome, post},
     record::{Attempt, DeliveryStatus, Record, delivery_key},
 };
 use crate::{
     event::{Event, event_place, events_of},
     hub::Hub,
     operation::{Cause, Deliver, Operation},
-    outgoing::Request,
     process::failure_key,
     schedule,
     store::{Item, StoreError},
@@ -54,7 +49,7 @@ pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) 
         tracing::info!(tenant = %context.tenant(), subscription = delivery.subscription_id, "a deleted subscription gets nothing");
         return Ok(None);
     };
-    let known = Known::of(hub, context, &delivery).await?;
+    let mut known = Known::of(hub, context, &delivery).await?;
     if !known.is_wanted(&delivery) {
         return Ok(None);
     }
@@ -64,7 +59,7 @@ pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) 
         let reason = "the subscription is disabled; replay the event once it is enabled again";
         return Ok(work.end(known, reason).await?);
     }
-    let Some(event) = known.event.clone() else {
+    let Some(event) = known.event.take() else {
         return Ok(work.end(known, "the event is no longer kept").await?);
     };
     if !work.has_turn(&known, &event).await? {
@@ -185,21 +180,12 @@ impl Work<'_> {
         let version = (self.subscription.id.as_str(), self.subscription.secret_version);
         let document = hub.secrets.for_subscription(self.context.tenant(), version, now).await?;
         let secrets = document.signing_secrets(version.0, version.1, now);
-        let id = &self.delivery.event_id;
-        let (body, signature) = payload::build(self.context.tenant(), id, event, self.delivery.made, &secrets);
-        let headers = payload::headers(&self.subscription.headers, id, event, (&body, &signature), (&secrets, now));
-        let headers = headers.map_err(|_| StoreError::Rejected {
+        let event = (self.delivery.event_id.as_str(), event, self.delivery.made);
+        let outcome = post(hub, self.context, &self.subscription, event, (&secrets, TIME_OUT)).await;
+        let outcome = outcome.map_err(|_| StoreError::Rejected {
             operation: "GetSecretValue",
             reason: "the subscription's secret isn't there; rotate it, then put the message back".into(),
         })?;
-        let request = Request {
-            method: Method::POST,
-            endpoint: self.subscription.endpoint.clone(),
-            headers,
-            body: Bytes::from(body),
-            timeout: TIME_OUT,
-        };
-        let outcome = Outcome::new((hub.send)(request).await, now, hub.now());
         self.log(&outcome);
         Ok(outcome)
     }

@@ -1,12 +1,20 @@
-//! How an attempt ended, by what the endpoint answered. Pure.
+//! One signed post, and how it ended, by what the endpoint answered.
 
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 
-use super::record::Attempt;
-use crate::outgoing::{Reply, SendError};
+use super::{payload, record::Attempt};
+use crate::{
+    event::Event,
+    hub::Hub,
+    outgoing::{Reply, Request, SendError, is_success},
+    signature::SignError,
+    subscription::Subscription,
+    tenant::TenantContext,
+};
 
 /// How an attempt ended.
 pub(super) struct Outcome {
@@ -16,13 +24,29 @@ pub(super) struct Outcome {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// Posts an event to a subscription's endpoint, signed now with `secrets`, after `made` attempts before.
+pub(super) async fn post(
+    hub: &Hub,
+    context: &TenantContext,
+    subscription: &Subscription,
+    (id, event, made): (&str, &Event, u32),
+    (secrets, timeout): (&[&str], Duration),
+) -> Result<Outcome, SignError> {
+    let now = hub.now();
+    let (body, signature) = payload::build(context.tenant(), id, event, made, secrets);
+    let headers = payload::headers(&subscription.headers, id, event, (&body, &signature), (secrets, now))?;
+    let endpoint = subscription.endpoint.clone();
+    let request = Request { method: Method::POST, endpoint, headers, body: Bytes::from(body), timeout };
+    Ok(Outcome::new((hub.send)(request).await, now, hub.now()))
+}
+
 impl Outcome {
-    pub(super) fn new(answer: Result<Reply, SendError>, began: Timestamp, ended: Timestamp) -> Self {
+    fn new(answer: Result<Reply, SendError>, began: Timestamp, ended: Timestamp) -> Self {
         let duration_ms = ended.duration_since(began).as_millis().try_into().unwrap_or(i64::MAX);
         let mut attempt = Attempt { at: began, status_code: None, error: None, duration_ms, response: None };
         match answer {
             Ok(reply) => {
-                let (status, succeeded) = (reply.status, reply.status.is_success());
+                let (status, succeeded) = (reply.status, is_success(reply.status));
                 attempt.status_code = Some(status.as_u16());
                 attempt.response = shown(&reply.body);
                 attempt.error = (!succeeded).then(|| format!("http_status: the endpoint answered {}", status.as_u16()));

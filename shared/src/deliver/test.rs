@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
 use serde_json::json;
 
-use super::{outcome::Outcome, payload, record::Attempt};
+use super::{outcome::post, record::Attempt};
 use crate::{
     event::{Event, EventType, transient_id},
     hub::Hub,
-    outgoing::Request,
     subscription::Subscription,
     tenant::TenantContext,
 };
@@ -29,11 +26,7 @@ pub async fn test(
     let data = json!({"subscription_id": subscription.id, "message": "This is a test; there is nothing to do."});
     let event = Event::transient(EventType::WebhookTest, now, &data);
     let id = transient_id(now, (hub.random)());
-    let (body, signature) = payload::build(context.tenant(), &id, &event, 0, secrets);
-    let headers = payload::headers(&subscription.headers, &id, &event, (&body, &signature), (secrets, now)).ok()?;
-    let endpoint = subscription.endpoint.clone();
-    let request = Request { method: Method::POST, endpoint, headers, body: Bytes::from(body), timeout: TIME_OUT };
-    let outcome = Outcome::new((hub.send)(request).await, now, hub.now());
+    let outcome = post(hub, context, subscription, (&id, &event, 0), (secrets, TIME_OUT)).await.ok()?;
     tracing::info!(
         tenant = %context.tenant(),
         subscription = subscription.id,

@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 
 use super::*;
 use crate::template::Template;
-use crate::testing::{Directory, clock_at};
+use crate::testing::{Directory, clock_at, provisioned};
 
 const TEMPLATE: &str = "
 Resources:
@@ -64,18 +64,12 @@ fn clients(aws: &Aws) -> Clients {
     Clients { dynamodb: client!(aws_sdk_dynamodb), sqs: client!(aws_sdk_sqs), secrets: client!(aws_sdk_secretsmanager) }
 }
 
-async fn provisioned(aws: Aws) -> Aws {
-    let template = Template::parse(TEMPLATE, &aws.endpoint_url()).unwrap();
-    aws.provision(&template).await.unwrap();
-    aws
-}
-
 async fn in_memory() -> Aws {
-    provisioned(Aws::in_memory(9001).unwrap()).await
+    provisioned(Aws::in_memory(9001).unwrap(), TEMPLATE).await
 }
 
 async fn on_disk(directory: &Path) -> Aws {
-    provisioned(Aws::open(directory, 9001, clock_at(1_000)).await.unwrap()).await
+    provisioned(Aws::open(directory, 9001, clock_at(1_000)).await.unwrap(), TEMPLATE).await
 }
 
 fn text(value: &str) -> AttributeValue {
@@ -208,7 +202,7 @@ async fn a_tap_counts_calls_and_capacity() {
 async fn provisioning_again_changes_nothing_and_another_table_is_an_error() {
     let aws = in_memory().await;
     put(&clients(&aws), "a").await.unwrap();
-    let aws = provisioned(aws).await;
+    let aws = provisioned(aws, TEMPLATE).await;
     assert!(exists(&clients(&aws), "a").await);
     for change in [("AttributeName: g,", "AttributeName: h,"), ("by_g", "by_h"), ("ALL", "KEYS_ONLY")] {
         let text = TEMPLATE.replace(change.0, change.1);
@@ -270,11 +264,11 @@ async fn what_was_stored_outlives_the_process() {
 async fn a_delay_goes_on_after_a_restart() {
     let directory = Directory::new();
     let open = |seconds| Aws::open(directory.path(), 9001, clock_at(seconds));
-    let aws = provisioned(open(1_000).await.unwrap()).await;
+    let aws = provisioned(open(1_000).await.unwrap(), TEMPLATE).await;
     send(&clients(&aws), "later", 600).await;
     drop(aws);
 
-    let aws = provisioned(open(1_500).await.unwrap()).await;
+    let aws = provisioned(open(1_500).await.unwrap(), TEMPLATE).await;
     assert!(receive(&clients(&aws), "work").await.is_empty());
     tokio::time::sleep(std::time::Duration::from_secs(101)).await;
     assert_eq!(bodies(&receive(&clients(&aws), "work").await), ["later"]);

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::aws::Tap;
-use crate::template::Template;
-use crate::testing::{Directory, clock_at};
+use crate::testing::{Directory, clock_at, provisioned};
 
 const TEMPLATE: &str = r#"
 Resources:
@@ -37,18 +36,12 @@ Resources:
       StreamSpecification: {StreamViewType: NEW_IMAGE}
 "#;
 
-async fn provisioned(aws: Aws) -> Aws {
-    let template = Template::parse(TEMPLATE, &aws.endpoint_url()).unwrap();
-    aws.provision(&template).await.unwrap();
-    aws
-}
-
 async fn in_memory() -> Aws {
-    provisioned(Aws::in_memory(9001).unwrap()).await
+    provisioned(Aws::in_memory(9001).unwrap(), TEMPLATE).await
 }
 
 async fn on_disk(directory: &Path, seconds: u64) -> Aws {
-    provisioned(Aws::open(directory, 9001, clock_at(seconds)).await.unwrap()).await
+    provisioned(Aws::open(directory, 9001, clock_at(seconds)).await.unwrap(), TEMPLATE).await
 }
 
 /// Asks by way of the tap, and gives the status with the answer.
