@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     cache::Cache,
+    connector::Tokens,
     deliver::subscriptions::Subscriptions,
     endpoint::Reach,
     limits::source::SourceLimits,
@@ -40,6 +41,8 @@ pub struct Settings {
     pub retry_queue_url: String,
     /// URL of the SQS queue of outgoing webhooks.
     pub delivery_queue_url: String,
+    /// URLs of the SQS queues of syncs: of contacts, companies, interactions.
+    pub sync_queue_urls: [String; 3],
     /// Beginning of the secrets' names; the tenant's id follows.
     pub secrets_prefix: String,
     /// Beginning of the public URLs of webhooks, without a slash at the end.
@@ -110,6 +113,8 @@ impl Settings {
             table: required("TABLE_NAME")?,
             retry_queue_url: var("RETRY_QUEUE_URL").unwrap_or_default(),
             delivery_queue_url: var("DELIVERY_QUEUE_URL").unwrap_or_default(),
+            sync_queue_urls: ["SYNC_CONTACTS_QUEUE_URL", "SYNC_COMPANIES_QUEUE_URL", "SYNC_INTERACTIONS_QUEUE_URL"]
+                .map(|name| var(name).unwrap_or_default()),
             secrets_prefix: required("SECRETS_PREFIX")?,
             public_url: var("PUBLIC_URL").unwrap_or_default().trim_end_matches('/').to_owned(),
             body_bytes_max: bytes.min(Self::BODY_BYTES_MAX),
@@ -156,6 +161,8 @@ pub struct Hub {
     pub phones: Cache<Key, ()>,
     /// Subscriptions of tenants, cached.
     pub subscriptions: Subscriptions,
+    /// Tokens of tenants' CRMs.
+    pub tokens: Tokens,
     /// Makes requests that leave AWS.
     pub send: Sender,
 }
@@ -164,6 +171,8 @@ pub struct Hub {
 const GUESSES_BYTES_MAX: usize = 2_000_000;
 /// What the known numbers may take; one takes about 300 bytes.
 const PHONES_BYTES_MAX: usize = 1_000_000;
+/// What the tokens may take; one takes about 2 KB.
+const TOKENS_BYTES_MAX: usize = 1_000_000;
 
 impl Hub {
     /// A copy with empty caches. Makes no call.
@@ -187,6 +196,7 @@ impl Hub {
             guesses: Cache::new(GUESSES_BYTES_MAX),
             phones: Cache::new(PHONES_BYTES_MAX),
             subscriptions: Subscriptions::new(settings.config_ttl, settings.reach),
+            tokens: Cache::new(TOKENS_BYTES_MAX),
             send,
             settings,
             clock,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
+    connector::{Entity, Outbound},
     ids::SystemId,
     mapping::{self, BUILTIN_SYSTEMS, CompiledRule},
     phone::Region,
@@ -112,7 +113,7 @@ pub struct IntegrationConfig {
     /// What its events mean; the built-in systems have a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Value>,
-    /// Where and how we send to it; used by the syncs.
+    /// Where and how we send to it, without what is secret of it; see [`crate::connector`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound: Option<Value>,
 }
@@ -150,6 +151,10 @@ pub struct Integration {
     pub scheme: Scheme,
     /// What its events mean.
     pub rule: Arc<CompiledRule>,
+    /// Where and how we send to it, if we do.
+    pub outbound: Option<Arc<Outbound>>,
+    /// Whether a body may be an array of events.
+    pub batch: bool,
     /// Its limits.
     pub limits: Limits,
     /// What happens to a call over them.
@@ -169,7 +174,10 @@ impl Integration {
         let scheme = signature.compile().map_err(|list| {
             errors.extend(list.into_iter().map(|e| FieldError::new(format!("signature.{}", e.field), e.problem)));
         });
-        let rule = compile_rule(&system_id, config.mapping.as_ref()).map_err(|list| errors.extend(list));
+        let outbound = compile_outbound(&config).map_err(|list| errors.extend(list));
+        let is_hubspot = matches!(&outbound, Ok(Some(outbound)) if outbound.preset() == HUBSPOT);
+        let usual = if is_hubspot { HUBSPOT } else { system_id.as_str() };
+        let rule = compile_rule(&system_id, usual, config.mapping.as_ref()).map_err(|list| errors.extend(list));
         let (limits, retry) = defaults(&system_id);
         let limits = config.limits.unwrap_or(limits);
         let retry = config.retry.unwrap_or(retry);
@@ -181,9 +189,10 @@ impl Integration {
         }
         let default_exceeded = if system_id.as_str() == "github" { WhenExceeded::Queue } else { WhenExceeded::Reject };
         let when_exceeded = limits.when_exceeded.unwrap_or(default_exceeded);
-        match (scheme, rule) {
-            (Ok(scheme), Ok(rule)) if errors.is_empty() => {
-                Ok(Self { system_id, config, scheme, rule, limits, when_exceeded, retry })
+        match (scheme, rule, outbound) {
+            (Ok(scheme), Ok(rule), Ok(outbound)) if errors.is_empty() => {
+                let batch = config.batch || is_hubspot;
+                Ok(Self { system_id, config, scheme, rule, outbound, batch, limits, when_exceeded, retry })
             }
             _ => Err(errors),
         }
@@ -218,21 +227,39 @@ fn default_signature(system: &SystemId) -> SignatureConfig {
     }
 }
 
-fn compile_rule(system: &SystemId, own: Option<&Value>) -> Result<Arc<CompiledRule>, Vec<FieldError>> {
+/// Who sends says where to, and who says where to sends.
+fn compile_outbound(config: &IntegrationConfig) -> Result<Option<Arc<Outbound>>, Vec<FieldError>> {
+    let wrong = |message: &str| Err(vec![FieldError::new("outbound", message)]);
+    match (&config.outbound, config.direction) {
+        (None, Direction::Inbound) => Ok(None),
+        (None, Direction::Outbound | Direction::Bidirectional) => {
+            wrong("is required where data flows outward; give at least `base_url`, or set `direction` to inbound")
+        }
+        (Some(_), Direction::Inbound) => {
+            wrong("needs `direction` to be outbound or bidirectional; set it, or leave `outbound` out")
+        }
+        (Some(json), _) => Ok(Some(Arc::new(Outbound::compile(json)?))),
+    }
+}
+
+/// The preset whose notifications have a rule of their own, and come as arrays.
+const HUBSPOT: &str = "hubspot";
+
+fn compile_rule(system: &SystemId, usual: &str, own: Option<&Value>) -> Result<Arc<CompiledRule>, Vec<FieldError>> {
     let problems = |list: Vec<mapping::Problem>| {
         list.into_iter().map(|p| FieldError::new(format!("mapping.{}", p.field), p.message)).collect::<Vec<_>>()
     };
-    let Some(json) = own else { return builtin_rule(system).map_err(problems) };
+    let Some(json) = own else { return builtin_rule(usual).map_err(problems) };
     let mut rule = mapping::parse_rule(json).map_err(problems)?;
     system.as_str().clone_into(&mut rule.system_id);
     rule.compile().map(Arc::new).map_err(problems)
 }
 
-/// The built-in rule of a system, or one that names no events. Compiled once and shared by all tenants: a compiled rule
+/// The built-in rule of this name, or one that names no events. Compiled once and shared by all tenants: a compiled rule
 /// takes up to 140 KB.
-fn builtin_rule(system: &SystemId) -> Result<Arc<CompiledRule>, Vec<mapping::Problem>> {
+fn builtin_rule(name: &str) -> Result<Arc<CompiledRule>, Vec<mapping::Problem>> {
     static COMPILED: Mutex<BTreeMap<&str, Arc<CompiledRule>>> = Mutex::new(BTreeMap::new());
-    let name = BUILTIN_SYSTEMS.into_iter().find(|name| *name == system.as_str()).unwrap_or_default();
+    let name = BUILTIN_SYSTEMS.into_iter().chain([HUBSPOT]).find(|known| *known == name).unwrap_or_default();
     let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(rule) = compiled.get(name) {
         return Ok(Arc::clone(rule));
@@ -260,6 +287,16 @@ pub struct Tenant {
     /// Whether it has, or had, a subscription: events are written only then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub publishes: bool,
+    /// The systems that it sends records to, and which: their changes are marked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub syncs: BTreeMap<SystemId, Vec<Entity>>,
+}
+
+impl Tenant {
+    /// The systems that such records are sent to.
+    pub fn synced(&self, entity: Entity) -> impl Iterator<Item = &SystemId> {
+        self.syncs.iter().filter(move |(_, entities)| entities.contains(&entity)).map(|(system, _)| system)
+    }
 }
 
 /// Contract §5.

@@ -20,6 +20,8 @@
 //! process ──▶ event (outbox, in the same transaction) ──▶ the table's stream ──▶ publish ──▶ SQS ──▶ deliver ──▶ outgoing ──▶ endpoint
 //! ```
 //!
+//! The path of a record to a tenant's CRM, and of an answer back: [`connector`].
+//!
 //! SQS ──▶ retry: what had to wait, through the same process; every minute ──▶ release: what waited for longer than SQS
 //! can delay; a person ──▶ api ──▶ replay: what failed, by way of the queue.
 //!
@@ -39,6 +41,7 @@ pub mod release;
 pub mod replay;
 pub mod retry;
 pub mod run;
+pub mod sync;
 pub mod webhook;
 
 // Rules: pure.
@@ -57,6 +60,7 @@ pub mod subscription;
 mod view;
 
 // What they touch.
+pub mod connector;
 pub mod hub;
 pub mod keys;
 pub mod lease;

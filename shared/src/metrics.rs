@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::{hub::Clock, inbound::InboundEvent, mapping::BUILTIN_SYSTEMS, operation::Deliver, process::Failure};
+use crate::{
+    hub::Clock, inbound::InboundEvent, mapping::BUILTIN_SYSTEMS, operation::Deliver, process::Failure,
+    sync::state::Scope,
+};
 
 /// The namespace of all metrics; the alarms of `infra/template.yaml` name it too.
 pub const NAMESPACE: &str = "SmrtHub";
@@ -55,6 +58,21 @@ impl Metrics {
             "tenant_id": delivery.tenant_id,
             "subscription_id": delivery.subscription_id,
             "event_id": delivery.event_id,
+            "failure_id": failure.id,
+        });
+        (self.emit)(&line.to_string());
+    }
+
+    /// A record of a sync is a failure. Counted apart, because what is broken is a tenant's CRM or its configuration.
+    pub fn sync_failed(&self, scope: &Scope, failure: &Failure) {
+        let line = json!({
+            "_aws": self.counts("FailedSyncs", &json!([["stage"]])),
+            "FailedSyncs": 1,
+            "stage": self.stage,
+            "tenant_id": scope.tenant,
+            "system_id": scope.system,
+            "entity_type": scope.entity,
+            "code": failure.code,
             "failure_id": failure.id,
         });
         (self.emit)(&line.to_string());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{self, UnpackError},
+    connector::Entity,
     event::Event,
     hub::Settings,
     ids::{SystemId, TenantId},
@@ -32,6 +33,48 @@ pub enum Operation {
     Deliver(Box<Deliver>),
     /// Send a subscription what it missed.
     ReplayEvents(ReplayEvents),
+    /// Keep a tenant's records in step with a system.
+    Sync(SyncJob),
+}
+
+/// A run of a sync.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncJob {
+    /// Whose.
+    pub tenant_id: TenantId,
+    /// With which system.
+    pub system_id: SystemId,
+    /// Of what.
+    pub entity: Entity,
+    /// What is to be done.
+    pub task: SyncTask,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+}
+
+/// What a run of a sync does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncTask {
+    /// Sends what is marked.
+    Send,
+    /// Marks all records, from the one after this on, and then sends them.
+    MarkAll {
+        /// The last record that was marked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    /// Pages in what the other side has. How far it is stands in the state of the sync.
+    Import {
+        /// Which import: a job of one that is over does nothing.
+        id: String,
+    },
+    /// Takes in one record of the other side that couldn't be taken in before.
+    TakeIn {
+        /// The failure that holds it.
+        failure_id: String,
+    },
 }
 
 /// An inbound event that waits.
@@ -171,6 +214,7 @@ impl Operation {
             Self::ReplayFailures(job) => Body::ReplayFailures(job.clone()),
             Self::Deliver(delivery) => Body::MakeDelivery(delivery.clone()),
             Self::ReplayEvents(job) => Body::ReplayEvents(job.clone()),
+            Self::Sync(job) => Body::SyncRecords(job.clone()),
         };
         let body = serde_json::to_string(&Message { v: VERSION, body }).unwrap_or_default();
         QueueMessage { queue: self.queue(), group: self.group(), body }
@@ -182,6 +226,7 @@ impl Operation {
         match self {
             Self::Inbound(_) | Self::ReplayFailures(_) => Queue::Retries,
             Self::Deliver(_) | Self::ReplayEvents(_) => Queue::Deliveries,
+            Self::Sync(job) => Queue::Syncs(job.entity),
         }
     }
 
@@ -193,15 +238,17 @@ impl Operation {
             Self::ReplayFailures(job) => &job.tenant_id,
             Self::Deliver(delivery) => &delivery.tenant_id,
             Self::ReplayEvents(job) => &job.tenant_id,
+            Self::Sync(job) => &job.tenant_id,
         }
     }
 
-    /// Each endpoint is a group of its own: a slow one keeps nobody else waiting, not even its own tenant's others.
+    /// Each endpoint and each CRM is a group of its own: a slow one keeps nobody else waiting, not even its own tenant's others.
     fn group(&self) -> Option<String> {
         match self {
             Self::Inbound(_) | Self::ReplayFailures(_) => None,
             Self::Deliver(delivery) => Some(delivery.subscription_id.clone()),
             Self::ReplayEvents(job) => Some(job.subscription_id.clone()),
+            Self::Sync(job) => Some(format!("{}.{}", job.tenant_id, job.system_id)),
         }
     }
 
@@ -230,6 +277,7 @@ impl Operation {
             "replay_failures" => Self::ReplayFailures(rest(text)?),
             "make_delivery" => Self::Deliver(rest(text)?),
             "replay_events" => Self::ReplayEvents(rest(text)?),
+            "sync_records" => Self::Sync(rest(text)?),
             _ => return Err(MessageError::UnknownVersion),
         };
         if operation.latest().is_some_and(|time| time.duration_since(now) > AHEAD_MAX) {
@@ -245,6 +293,7 @@ impl Operation {
             Self::ReplayFailures(job) => job.span.until,
             Self::Deliver(delivery) => delivery.due.max(delivery.turn),
             Self::ReplayEvents(job) => Some(job.until),
+            Self::Sync(job) => job.due,
         }
     }
 }
@@ -264,6 +313,7 @@ enum Body {
     ReplayFailures(ReplayFailures),
     MakeDelivery(Box<Deliver>),
     ReplayEvents(ReplayEvents),
+    SyncRecords(SyncJob),
 }
 
 #[derive(Serialize, Deserialize)]

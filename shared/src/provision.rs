@@ -4,19 +4,26 @@
 //! The order makes a crash at any point harmless: secrets first (of systems that don't exist yet, so nobody uses them),
 //! then everything else in one transaction. Invoked again, it finds what is there and gives out only what it made now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    connector::{Credentials, Entity, take_credentials},
+    endpoint::Reach,
     hub::Hub,
     ids::{SystemId, TenantId},
     integration::{FieldError, Integration, IntegrationConfig, Tenant, success_outcomes},
     keys,
     lease::{self, SECRETS},
+    operation::{Operation, SyncJob, SyncTask},
     phone::Region,
     receive::webhook_url,
     registry::{integration_key, tenant_key},
@@ -101,6 +108,7 @@ struct Order {
 struct Ordered {
     integration: Integration,
     secret: Option<String>,
+    credentials: Option<Credentials>,
 }
 
 /// Systems in one call; with the tenant's own items they fit one transaction.
@@ -122,12 +130,13 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Provisioned,
 }
 
 async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionError> {
-    let order = check(request).map_err(ProvisionError::Invalid)?;
+    let order = check(request, hub.settings.reach).map_err(ProvisionError::Invalid)?;
     // Only those whom IAM lets invoke this function come here.
     let context = TenantContext::authenticated(order.tenant_id.clone());
     let now = hub.now();
     let lease = lease::take(hub, &context, SECRETS).await?.ok_or(ProvisionError::Busy)?;
-    let existing_tenant = hub.store.get(&tenant_key(context.tenant())).await?.is_some();
+    let stored = hub.store.get(&tenant_key(context.tenant())).await?;
+    let existing_tenant = stored.is_some();
     let mut new = BTreeSet::new();
     for system in &order.systems {
         let id = &system.integration.system_id;
@@ -138,12 +147,12 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
     let secrets = write_secrets(hub, &context, &order, &new).await?;
     let api_key =
         (!existing_tenant || order.reissue_api_key).then(|| keys::generate(context.tenant(), hub.random_bytes()));
-    let mut writes = vec![lease.release()];
-    if !existing_tenant {
-        let doc = serde_json::to_string(&order.tenant).unwrap_or_default();
-        let item = Item::new(&tenant_key(context.tenant())).text("doc", doc).text("created_at", now.to_string());
-        writes.push(put(item, ABSENT));
+    let synced = synced(&order, &new);
+    if existing_tenant {
+        send_what_exists(hub, &context, &synced).await?;
     }
+    let mut writes = vec![lease.release()];
+    writes.extend(tenant_write(&order, stored, synced, now)?);
     for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
         let doc = serde_json::to_string(&with_url(hub, &order.tenant_id, &system.integration)).unwrap_or_default();
         let key = integration_key(context.tenant(), &system.integration.system_id);
@@ -156,6 +165,58 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
         Commit::Done => Ok(answer(hub, &order, api_key, secrets)),
         Commit::Conflict | Commit::Refused(_) => Err(ProvisionError::Busy),
     }
+}
+
+/// What is sent to which of the `new` systems.
+fn synced(order: &Order, new: &BTreeSet<SystemId>) -> BTreeMap<SystemId, Vec<Entity>> {
+    let new = order.systems.iter().map(|system| &system.integration).filter(|i| new.contains(&i.system_id));
+    let synced = new.filter_map(|i| Some((i.system_id.clone(), i.outbound.as_ref()?.entities().collect())));
+    synced.collect()
+}
+
+/// The tenant's own item, where it is new, or is to say of more systems that records are sent to them.
+fn tenant_write(
+    order: &Order,
+    stored: Option<Item>,
+    synced: BTreeMap<SystemId, Vec<Entity>>,
+    now: Timestamp,
+) -> Result<Option<Write>, StoreError> {
+    let doc = |tenant: &Tenant| serde_json::to_string(tenant).unwrap_or_default();
+    let Some(item) = stored else {
+        let tenant = Tenant { syncs: synced, ..order.tenant.clone() };
+        let item = Item::new(&tenant_key(&order.tenant_id)).text("doc", doc(&tenant));
+        return Ok(Some(put(item.text("created_at", now.to_string()), ABSENT)));
+    };
+    if synced.is_empty() {
+        return Ok(None);
+    }
+    let old = item.get_text("doc").unwrap_or_default().to_owned();
+    let mut tenant: Tenant = serde_json::from_str(&old).map_err(|e| StoreError::Unavailable {
+        operation: "read configuration",
+        reason: format!("the stored tenant is unusable: {e}"),
+    })?;
+    tenant.syncs.extend(synced);
+    let values = vec![(":doc", AttributeValue::S(old))];
+    Ok(Some(Write::Put { item: item.text("doc", doc(&tenant)), condition: "doc = :doc", values }))
+}
+
+/// Has all records sent to systems that are new to a tenant with records, once every copy of every function knows them: what
+/// changes until then isn't marked.
+async fn send_what_exists(
+    hub: &Hub,
+    context: &TenantContext,
+    synced: &BTreeMap<SystemId, Vec<Entity>>,
+) -> Result<(), StoreError> {
+    let due = hub.now().saturating_add(hub.settings.config_ttl + Duration::from_secs(5)).unwrap_or(Timestamp::MAX);
+    for (system, entities) in synced {
+        for entity in entities {
+            let task = SyncTask::MarkAll { after: None };
+            let (tenant_id, system_id) = (context.tenant().clone(), system.clone());
+            let job = SyncJob { tenant_id, system_id, entity: *entity, task, due: Some(due) };
+            hub.send_at(&Operation::Sync(job), due).await?;
+        }
+    }
+    Ok(())
 }
 
 fn put(item: Item, condition: &'static str) -> Write {
@@ -189,7 +250,8 @@ async fn write_secrets(
         let left = document.systems.get(id).and_then(|s| s.webhook.first()).map(|s| s.secret.clone());
         let secret = system.secret.clone().or(left).unwrap_or_else(|| generate_secret(hub.random_bytes()));
         let webhook = vec![Secret { secret: secret.clone(), expires_at: None }];
-        document.systems.insert(id.clone(), SystemSecrets { webhook });
+        let credentials = system.credentials.clone();
+        document.systems.insert(id.clone(), SystemSecrets { webhook, credentials });
         given.insert(id.clone(), secret);
     }
     if document != before {
@@ -211,7 +273,7 @@ fn answer(hub: &Hub, order: &Order, api_key: Option<String>, mut secrets: BTreeM
 }
 
 /// Checks everything and finds every error at once.
-fn check(request: Value) -> Result<Order, Vec<FieldError>> {
+fn check(request: Value, reach: Reach) -> Result<Order, Vec<FieldError>> {
     let request: Request =
         serde_json::from_value(request).map_err(|e| vec![FieldError::new("request", e.to_string())])?;
     let mut errors = Vec::new();
@@ -230,7 +292,7 @@ fn check(request: Value) -> Result<Order, Vec<FieldError>> {
     let mut seen = BTreeSet::new();
     let mut systems = Vec::new();
     for (i, fields) in request.integrations.into_iter().enumerate() {
-        match ordered(fields) {
+        match ordered(fields, reach) {
             Ok(system) if seen.insert(system.integration.system_id.clone()) => systems.push(system),
             Ok(_) => errors.push(FieldError::new(format!("integrations[{i}].system_id"), "stands in the list twice")),
             Err(list) => errors
@@ -245,6 +307,7 @@ fn check(request: Value) -> Result<Order, Vec<FieldError>> {
                 active: true,
                 success_outcomes: request.success_outcomes.unwrap_or_else(success_outcomes),
                 publishes: false,
+                syncs: BTreeMap::new(),
             };
             Ok(Order { tenant_id, tenant, systems, reissue_api_key: request.reissue_api_key })
         }
@@ -252,7 +315,7 @@ fn check(request: Value) -> Result<Order, Vec<FieldError>> {
     }
 }
 
-fn ordered(mut fields: Map<String, Value>) -> Result<Ordered, Vec<FieldError>> {
+fn ordered(mut fields: Map<String, Value>, reach: Reach) -> Result<Ordered, Vec<FieldError>> {
     let wrong = |field: &str, message: &str| vec![FieldError::new(field, message)];
     let system_id = match fields.remove("system_id") {
         Some(Value::String(text)) => SystemId::parse(&text).map_err(|e| wrong("system_id", &e.to_string()))?,
@@ -263,13 +326,36 @@ fn ordered(mut fields: Map<String, Value>) -> Result<Ordered, Vec<FieldError>> {
         Some(Value::String(secret)) if (1..=4096).contains(&secret.len()) => Some(secret),
         Some(_) => return Err(wrong("webhook_secret", "must be text of 1 to 4096 bytes")),
     };
+    // They are never in DynamoDB.
+    let credentials = fields.get_mut("outbound").map_or(Ok(None), take_credentials);
     let config: IntegrationConfig =
         serde_json::from_value(Value::Object(fields)).map_err(|e| wrong("integration", &e.to_string()))?;
-    let integration = Integration::compile(system_id, config)?;
+    let (integration, credentials) = match (Integration::compile(system_id, config), credentials) {
+        (Ok(integration), Ok(credentials)) => (integration, credentials),
+        (integration, credentials) => {
+            let errors = [integration.err(), credentials.err()];
+            return Err(errors.into_iter().flatten().flatten().collect());
+        }
+    };
+    check_outbound(&integration, credentials.as_ref(), reach)?;
     if let Some(secret) = &secret {
         let trial = UnsignedRequest { method: "POST", url: "https://example.com", body: b"{}" };
         let usable = integration.scheme.sign(&trial, "trial", &[secret], Timestamp::UNIX_EPOCH);
         usable.map_err(|e| wrong("webhook_secret", &format!("can't be used with this signature scheme: {e}")))?;
     }
-    Ok(Ordered { integration, secret })
+    Ok(Ordered { integration, secret, credentials })
+}
+
+/// What of an `outbound` depends on the deployment, and whether the secret that it needs is there.
+fn check_outbound(
+    integration: &Integration,
+    credentials: Option<&Credentials>,
+    reach: Reach,
+) -> Result<(), Vec<FieldError>> {
+    let Some(outbound) = &integration.outbound else { return Ok(()) };
+    let mut errors = outbound.check(reach);
+    if let (Some(field), None) = (outbound.auth().secret_field(), credentials) {
+        errors.push(FieldError::new(format!("outbound.auth.{field}"), "is required"));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }

@@ -35,7 +35,9 @@ impl Stamp {
         }
     }
 
-    fn time(self) -> i64 {
+    /// The time that it speaks of, in milliseconds since 1970.
+    #[must_use]
+    pub fn time(self) -> i64 {
         if self.at == 0 { self.received } else { self.at }
     }
 }

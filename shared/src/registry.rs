@@ -22,6 +22,10 @@ const UNKNOWN_BYTES_MAX: usize = 2_000_000;
 /// rules are compiled once for all.
 const COMPILED_FACTOR: usize = 10;
 
+/// What a compiled `outbound` takes beside its text: the parts of a preset that a tenant changes are compiled for it alone,
+/// up to 5 KB for each of three entities.
+const OUTBOUND_BYTES: usize = 15_000;
+
 /// A tenant's active system.
 pub struct Target {
     /// The tenant's id.
@@ -35,7 +39,13 @@ pub struct Target {
 
 impl Target {
     fn bytes(&self) -> usize {
-        1_000 + COMPILED_FACTOR * (self.source[0].len() + self.source[1].len())
+        let outbound = self.integration.outbound.as_ref().map_or(0, |_| OUTBOUND_BYTES);
+        1_000 + outbound + COMPILED_FACTOR * (self.source[0].len() + self.source[1].len())
+    }
+
+    /// Whether the system sends to us.
+    fn is_inbound(&self) -> bool {
+        self.integration.config.direction != Direction::Outbound
     }
 }
 
@@ -67,18 +77,45 @@ impl Registry {
         Self { ttl, known: Cache::new(KNOWN_BYTES_MAX), unknown: Cache::new(UNKNOWN_BYTES_MAX) }
     }
 
-    /// Whether the system is known to exist, without looking; it may have been removed within the last seconds.
+    /// Whether the system is known to send to us, without looking; it may have been removed within the last seconds.
     #[must_use]
     pub fn knows(&self, tenant: &TenantId, system: &SystemId) -> bool {
-        self.known.get(&(tenant.clone(), system.clone())).is_some()
+        self.known.get(&(tenant.clone(), system.clone())).is_some_and(|(_, target)| target.is_inbound())
     }
 
-    /// The system, if it and its tenant exist and are active; for up to an hour as this copy knew it last, while the
-    /// configuration can't be read: then webhooks wait in the queue, where else their senders would be turned away.
+    /// The system that sends to us, if it and its tenant exist and are active.
     ///
     /// # Errors
     /// [`StoreError`] where the configuration can't be read for the moment.
     pub async fn find(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        system: &SystemId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Target>>, StoreError> {
+        let found = self.active(store, tenant, system, now).await?;
+        Ok(found.filter(|target| target.is_inbound()))
+    }
+
+    /// The system that we send to, if it and its tenant exist and are active: its integration has an `outbound`.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the configuration can't be read for the moment.
+    pub async fn find_outbound(
+        &self,
+        store: &Store,
+        tenant: &TenantId,
+        system: &SystemId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Target>>, StoreError> {
+        let found = self.active(store, tenant, system, now).await?;
+        Ok(found.filter(|target| target.integration.outbound.is_some()))
+    }
+
+    /// The system, if it and its tenant exist and are active; for up to an hour as this copy knew it last, while the
+    /// configuration can't be read: then webhooks wait in the queue, where else their senders would be turned away.
+    async fn active(
         &self,
         store: &Store,
         tenant: &TenantId,
@@ -121,7 +158,7 @@ impl Registry {
         }
         let tenant: Tenant = stored(&source[0])?;
         let config: IntegrationConfig = stored(&source[1])?;
-        if !tenant.active || !config.active || config.direction == Direction::Outbound {
+        if !tenant.active || !config.active {
             return Ok(None);
         }
         let integration = Integration::compile(name.1.clone(), config).map_err(|errors| {

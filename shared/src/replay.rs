@@ -7,9 +7,10 @@ use crate::{
     deliver,
     hub::Hub,
     inbound::InboundEvent,
-    operation::{Operation, Reason, ReplayFailures, Waiting},
+    operation::{Operation, Reason, ReplayFailures, SyncTask, Waiting},
     process::{failure_key, failure_list, inbound_key, replay_of_event, replay_of_failure},
-    store::{Delayed, Key, StoreError},
+    store::{Delayed, Item, Key, StoreError},
+    sync::{self, state::Scope},
     tenant::TenantContext,
 };
 
@@ -26,6 +27,11 @@ pub async fn failure(hub: &Hub, context: &TenantContext, id: &str) -> Result<Opt
     if let Some((event_id, delivery)) = item.as_ref().and_then(|item| deliver::held_by(item, context.tenant())) {
         hub.send_at(&Operation::Deliver(Box::new(delivery)), hub.now()).await?;
         return Ok(Some(event_id));
+    }
+    if let Some((scope, held)) = item.as_ref().and_then(|item| sync::held_by(item, context.tenant())) {
+        let task = sync::again(hub, &scope, held).await?;
+        sync::job::ask(hub, &scope, task, hub.now()).await?;
+        return Ok(Some(id.to_owned()));
     }
     queue(hub, item.and_then(|item| replay_of_failure(&item, context.tenant()))).await
 }
@@ -69,6 +75,7 @@ pub async fn failures(hub: &Hub, context: &TenantContext, mut job: ReplayFailure
         let filters: Vec<_> = job.system_id.iter().map(|system| ("sys", system.as_str())).collect();
         let after = job.after.take().map(|(sort, sk)| (sort, failure_key(tenant, &sk)));
         let page = hub.store.list(&list, &job.span, &filters, after, PAGE).await?;
+        syncs_again(hub, context, &page.items).await?;
         let again = |item| match deliver::held_by(item, tenant) {
             Some((_, delivery)) => Some(Operation::Deliver(Box::new(delivery))),
             None => replay_of_failure(item, tenant).map(|event| Operation::Inbound(waiting(hub, event))),
@@ -84,6 +91,21 @@ pub async fn failures(hub: &Hub, context: &TenantContext, mut job: ReplayFailure
         job.after = Some((sort, sk));
     }
     start(hub, job).await
+}
+
+/// Marks the records that failures hold, and makes a job for each of their syncs.
+async fn syncs_again(hub: &Hub, context: &TenantContext, failures: &[Item]) -> Result<(), StoreError> {
+    let mut jobs: Vec<(Scope, SyncTask)> = Vec::new();
+    for (scope, held) in failures.iter().filter_map(|failure| sync::held_by(failure, context.tenant())) {
+        let job = (scope.clone(), sync::again(hub, &scope, held).await?);
+        if !jobs.contains(&job) {
+            jobs.push(job);
+        }
+    }
+    for (scope, task) in jobs {
+        sync::job::ask(hub, &scope, task, hub.now()).await?;
+    }
+    Ok(())
 }
 
 /// Lets `process-retries` run a job.

@@ -55,7 +55,9 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
             Ok(replay::failures(hub, &context, job).await?)
         }
         // Put into the wrong queue by hand.
-        other @ (Operation::Deliver(_) | Operation::ReplayEvents(_)) => Ok(hub.send_at(&other, hub.now()).await?),
+        other @ (Operation::Deliver(_) | Operation::ReplayEvents(_) | Operation::Sync(_)) => {
+            Ok(hub.send_at(&other, hub.now()).await?)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use lambda_http::tracing::init_default_subscriber;
 use lambda_runtime::{Error, service_fn};
 
-use crate::{api, authorize, deliver, hub::Hub, provision, publish, release, retry, webhook};
+use crate::{api, authorize, deliver, hub::Hub, provision, publish, release, retry, sync, webhook};
 
 /// Serves the webhooks of one system, or with `None` of any that a tenant registered.
 ///
@@ -84,6 +84,24 @@ pub async fn deliveries() -> Result<(), Error> {
 pub async fn sweeps() -> Result<(), Error> {
     let hub = start().await?;
     lambda_runtime::run(service_fn(|event| publish::sweep(&hub, event))).await
+}
+
+/// Works off jobs of syncs, of contacts, companies or interactions: the queue decides.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn syncs() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| sync::job::handle(&hub, event))).await
+}
+
+/// Makes, every five minutes, a job for each sync with something to send.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn sync_schedule() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| sync::schedule::handle(&hub, event))).await
 }
 
 async fn start() -> Result<Hub, Error> {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cache::Cache,
+    connector::Credentials,
     hub::{Lazy, Settings},
     ids::{SystemId, TenantId},
     store::{StoreError, classify},
@@ -40,6 +41,9 @@ pub struct SystemSecrets {
     /// Secrets that its webhooks are signed with, the newest first.
     #[serde(default)]
     pub webhook: Vec<Secret>,
+    /// What we show the system when we call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
 }
 
 /// What one subscription has in the document.
@@ -69,6 +73,12 @@ impl Document {
     #[must_use]
     pub fn webhook_secrets(&self, system: &SystemId, now: Timestamp) -> Vec<&str> {
         current(self.systems.get(system).map(|s| s.webhook.as_slice()).unwrap_or_default(), now)
+    }
+
+    /// What we show `system` when we call it.
+    #[must_use]
+    pub fn credentials(&self, system: &SystemId) -> Option<&Credentials> {
+        self.systems.get(system)?.credentials.as_ref()
     }
 
     /// The secrets of a subscription that count at `now`, the newest first; empty where this document is older than
@@ -185,7 +195,9 @@ impl Secrets {
         let document = Arc::new(self.read(tenant).await?.unwrap_or_default());
         let webhook = document.systems.values().flat_map(|s| &s.webhook);
         let signing = document.subscriptions.values().flat_map(|s| &s.signing);
-        let bytes = webhook.chain(signing).map(|s| 100 + s.secret.len()).sum();
+        let credentials = document.systems.values().filter_map(|s| s.credentials.as_ref());
+        let own: usize = credentials.map(|credentials| 100 + credentials.secret().len()).sum();
+        let bytes = own + webhook.chain(signing).map(|s| 100 + s.secret.len()).sum::<usize>();
         self.cache.put(tenant.clone(), document.clone(), bytes, now);
         Ok(document)
     }

@@ -1,8 +1,15 @@
 //! Limits (contract §4): exact per tenant and system, approximate per source address.
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use http::Method;
+use jiff::Timestamp;
 use serde_json::json;
+use shared::{
+    ids::TenantId,
+    integration::Limits,
+    limits::outbound::{Counter, Quota, QuotaError},
+    store::{Key, Reserved, Store, StoreError},
+};
 
 use crate::world::{TENANT, Tenant, World, call_ended, sample};
 
@@ -179,4 +186,71 @@ async fn a_source_may_call_600_times_a_minute() {
     let limited = statuses.iter().filter(|s| **s == 429).count();
     // Approximate: the first call is counted before the target is known to exist.
     assert!((49..=51).contains(&limited), "{limited}");
+}
+
+/// One copy that calls a system.
+struct Copy<'a> {
+    world: &'a World,
+    store: Store,
+    limits: Limits,
+}
+
+impl Counter for Copy<'_> {
+    fn reserve(&self, calls: u32) -> BoxFuture<'_, Result<Reserved, StoreError>> {
+        let key = Key::of(&TenantId::parse(TENANT).unwrap(), "limit", "out#crm");
+        Box::pin(async move { self.store.reserve(&key, self.limits, calls, self.world.now()).await })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.world.now()
+    }
+}
+
+/// Lets copies make so many calls each, at once. Gives how many they may, and until when they may not.
+async fn call(world: &World, copies: usize, calls: usize, limits: Limits) -> (usize, Vec<Timestamp>) {
+    let copies: Vec<_> = (0..copies).map(|_| Quota::counted_by(Copy { world, store: world.store(), limits })).collect();
+    for quota in &copies {
+        quota.expect(calls);
+    }
+    let taken = join_all(copies.iter().flat_map(|quota| (0..calls).map(|_| quota.take()))).await;
+    let mut ends: Vec<_> = taken
+        .iter()
+        .filter_map(|taken| match taken {
+            Ok(()) => None,
+            Err(QuotaError::Limited { until }) => Some(*until),
+            Err(QuotaError::Uncounted(error)) => panic!("{error}"),
+        })
+        .collect();
+    ends.dedup();
+    (taken.iter().filter(|taken| taken.is_ok()).count(), ends)
+}
+
+#[tokio::test]
+async fn our_own_calls_are_counted_exactly_and_many_at_once() {
+    let world = World::new().await;
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    let limits = Limits { per_minute: 97, per_day: 250, when_exceeded: None };
+    world.calls();
+    assert_eq!(call(&world, 1, 60, limits).await, (60, vec![]));
+    assert_eq!(world.calls().len(), 4, "two for the first of a window, then one for twenty");
+    assert_eq!(call(&world, 8, 20, limits).await, (37, vec![at("2026-01-15T12:01:00Z")]));
+    world.advance(60);
+    assert_eq!(call(&world, 8, 20, limits).await, (97, vec![at("2026-01-15T12:02:00Z")]));
+    // A clock behind counts in the others' window.
+    world.rewind(60);
+    assert_eq!(call(&world, 1, 1, limits).await, (0, vec![at("2026-01-15T12:02:00Z")]));
+    world.advance(120);
+    assert_eq!(call(&world, 8, 20, limits).await, (56, vec![at("2026-01-16T00:00:00Z")]), "what the day has left");
+    world.advance(12 * 3_600);
+    assert_eq!(call(&world, 8, 20, limits).await.0, 97);
+}
+
+#[tokio::test]
+async fn copies_that_race_for_the_last_calls_get_all_of_them() {
+    for left in [1, 2, 19, 21, 39] {
+        let world = World::new().await;
+        let limits = Limits { per_minute: left, per_day: 1_000, when_exceeded: None };
+        let (taken, _) = call(&world, 10, 20, limits).await;
+        assert_eq!(taken, usize::try_from(left).unwrap());
+    }
 }

@@ -16,5 +16,6 @@ mod retries;
 mod samples;
 mod simulation;
 mod subscriptions;
+mod sync;
 mod waits;
 mod world;

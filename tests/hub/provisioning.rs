@@ -1,7 +1,14 @@
 //! `provision-tenant` (contract §7).
 
+use std::time::Duration;
+
 use local::aws::Fault;
 use serde_json::{Value, json};
+use shared::{
+    connector::Entity,
+    ids::{SystemId, TenantId},
+    registry::Registry,
+};
 
 use crate::world::{PUBLIC_URL, TENANT, World, call_ended};
 
@@ -68,6 +75,104 @@ async fn says_everything_that_is_wrong_at_once() {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
     assert!(!error.contains("!not base64!"), "{error}");
+}
+
+fn crm(system: &str, direction: &str, auth: &Value) -> Value {
+    json!({"system_id": system, "direction": direction, "outbound": {"base_url": "https://crm.example/api", "auth": auth}})
+}
+
+#[tokio::test]
+async fn what_is_secret_of_a_crm_is_kept_apart() {
+    let world = World::new().await;
+    let auth = [
+        (
+            "a",
+            json!({"type": "api_key", "header": "x-api-key", "value": "secret-a"}),
+            json!({"type": "api_key", "value": "secret-a"}),
+        ),
+        ("b", json!({"type": "bearer", "token": "secret-b"}), json!({"type": "bearer", "token": "secret-b"})),
+        (
+            "c",
+            json!({"type": "basic", "username": "u", "password": "secret-c"}),
+            json!({"type": "basic", "password": "secret-c"}),
+        ),
+        (
+            "d",
+            json!({"type": "oauth2", "token_url": "https://auth.example/", "client_id": "i", "client_secret": "secret-d"}),
+            json!({"type": "oauth2", "client_secret": "secret-d"}),
+        ),
+        ("e", Value::Null, Value::Null),
+    ];
+    let systems: Vec<_> = auth.iter().map(|(system, auth, _)| crm(system, "bidirectional", auth)).collect();
+    let tenant = world.provision(TENANT, &systems).await;
+    let document = world.secrets_document(&tenant).await;
+    for (system, _, kept) in &auth {
+        assert_eq!(document["systems"][system]["credentials"], *kept);
+    }
+    let stored: Vec<_> = world.items().await.iter().map(|item| format!("{item:?}")).collect();
+    assert!(
+        stored.iter().any(|item| item.contains("x-api-key")) && !stored.iter().any(|item| item.contains("secret-"))
+    );
+    // Provisioned again, it is as it was.
+    let mut changed = systems.clone();
+    changed[1]["outbound"]["auth"]["token"] = json!("other");
+    world.provision(TENANT, &changed).await;
+    assert_eq!(world.secrets_document(&tenant).await, document);
+}
+
+#[tokio::test]
+async fn a_system_that_is_only_sent_to_is_found_only_by_who_sends() {
+    let world = World::new().await;
+    let none = Value::Null;
+    let systems = [crm("out", "outbound", &none), crm("both", "bidirectional", &none), json!({"system_id": "in"})];
+    let tenant = world.provision(TENANT, &systems).await;
+    let (registry, store) = (Registry::new(Duration::from_secs(10)), world.store());
+    let id = TenantId::parse(TENANT).unwrap();
+    for (system, inbound, outbound) in
+        [("out", false, true), ("both", true, true), ("in", true, false), ("none", false, false)]
+    {
+        let system = SystemId::parse(system).unwrap();
+        for _ in 0..2 {
+            let sends = registry.find(&store, &id, &system, world.now()).await.unwrap();
+            assert_eq!(sends.is_some(), inbound, "{system}");
+            assert_eq!(registry.knows(&id, &system), inbound, "{system}");
+            let target = registry.find_outbound(&store, &id, &system, world.now()).await.unwrap();
+            assert_eq!(target.is_some(), outbound, "{system}");
+            let plan = target.as_ref().and_then(|t| t.integration.outbound.as_ref()?.entity(Entity::Contact));
+            assert_eq!(plan.is_some(), outbound);
+        }
+    }
+    assert_eq!(world.send(&tenant, "out", &json!({"id": "1"})).await.status, 404);
+    assert_ne!(world.send(&tenant, "both", &json!({"id": "1"})).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_crm_that_cant_be_called_is_refused() {
+    let world = World::new().await;
+    let bearer = json!({"type": "bearer", "token": "secret"});
+    let mut internal = crm("d", "outbound", &bearer);
+    internal["outbound"]["base_url"] = json!("http://10.0.0.1/");
+    let mut wrong = crm("e", "outbound", &json!({"type": "bearer", "token": "se\ncret"}));
+    wrong["outbound"]["entities"] =
+        json!({"contact": {"fields": {"nam": {"path": "x"}, "smrt_crm_id": {"path": "y"}}}});
+    let request = json!({"tenant_id": TENANT, "integrations": [
+        {"system_id": "a", "direction": "outbound"},
+        crm("b", "inbound", &bearer),
+        crm("c", "outbound", &json!({"type": "bearer"})),
+        internal,
+        wrong]});
+    let error = world.invoke("provision-tenant", request).await.unwrap_err();
+    for part in [
+        "integrations[0].outbound: is required where data flows outward",
+        "integrations[1].outbound: needs `direction` to be outbound or bidirectional",
+        "integrations[2].outbound.auth.token: is required",
+        "integrations[3].outbound.base_url: the URL must begin with https://",
+        "integrations[4].outbound.auth.token: must be text",
+        "integrations[4].outbound.entities.contact.fields.nam: there is no field",
+    ] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
+    assert!(!error.contains("secret"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,13 @@
 //! A hub of its own for each test.
 
+pub mod crm;
 mod internet;
 mod tenant;
 
 use std::{
     net::IpAddr,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, LazyLock, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -26,7 +27,10 @@ use local::{
     template::Template,
 };
 use serde_json::{Value, json};
-use shared::store::Item;
+use shared::{
+    hub::Settings,
+    store::{Item, Store},
+};
 use tokio::time::Instant;
 
 pub use self::internet::{Arrival, Behaviour, Internet};
@@ -185,6 +189,15 @@ impl World {
         aws_sdk_dynamodb::Client::new(&local::bundle::sdk_config(&self.aws))
     }
 
+    /// A copy's own way to the table.
+    pub fn store(&self) -> Store {
+        let table = &self.template.tables[0].name;
+        let var = |name: &str| matches!(name, "TABLE_NAME" | "SECRETS_PREFIX").then(|| table.clone());
+        let sdk = local::bundle::sdk_config(&self.aws);
+        let sqs = LazyLock::new(Box::new(move || aws_sdk_sqs::Client::new(&sdk)) as Box<dyn FnOnce() -> _ + Send>);
+        Store::new(self.dynamodb(), sqs, &Settings::from_env(var).unwrap())
+    }
+
     /// Everything in the table.
     pub async fn items(&self) -> Vec<Item> {
         let scan = self.dynamodb().scan().table_name(&self.template.tables[0].name);
@@ -194,9 +207,18 @@ impl World {
 
     /// The keys of the messages that wait in the table, with their times.
     pub async fn waits(&self) -> Vec<Item> {
+        self.due("due#").await
+    }
+
+    /// The marks of the records that are to be sent to CRMs.
+    pub async fn marks(&self) -> Vec<Item> {
+        self.due("sync#").await
+    }
+
+    async fn due(&self, prefix: &str) -> Vec<Item> {
         let scan = self.dynamodb().scan().table_name(&self.template.tables[0].name).index_name("due");
         let items = scan.send().await.unwrap().items.unwrap_or_default().into_iter().map(Item);
-        items.filter(|item| item.get_text("due_pk").is_some_and(|pk| pk.starts_with("due#"))).collect()
+        items.filter(|item| item.get_text("due_pk").is_some_and(|pk| pk.starts_with(prefix))).collect()
     }
 
     /// From now on, the AWS calls meet these faults.
@@ -278,7 +300,7 @@ impl World {
     /// Puts the dead letters back, as `aws sqs start-message-move-task` does (docs/operations.md).
     pub async fn redrive(&self) {
         let (sqs, _) = self.retry_queue().await;
-        for name in ["RetryDeadLetters", "DeliveryDeadLetters"] {
+        for name in ["RetryDeadLetters", "DeliveryDeadLetters", "SyncDeadLetters"] {
             let arn = format!("arn:aws:sqs:us-east-1:000000000000:smrt-local-{name}");
             sqs.start_message_move_task().source_arn(arn).send().await.unwrap();
         }
@@ -315,16 +337,26 @@ impl World {
 
     /// Makes `secret` the system's newest, the old ones ending at `end`.
     pub async fn rotate(&self, tenant: &Tenant, system: &str, secret: &str, end: Timestamp) {
-        let client = aws_sdk_secretsmanager::Client::new(&local::bundle::sdk_config(&self.aws));
-        let name = format!("smrt/local/tenant/{}", tenant.id);
-        let document = client.get_secret_value().secret_id(&name).send().await.unwrap();
-        let mut document: Value = serde_json::from_str(document.secret_string().unwrap()).unwrap();
+        let (client, name) = self.secrets(tenant);
+        let mut document = self.secrets_document(tenant).await;
         let secrets = document["systems"][system]["webhook"].as_array_mut().unwrap();
         for old in secrets.iter_mut() {
             old["expires_at"] = json!(end);
         }
         secrets.insert(0, json!({"secret": secret}));
         client.put_secret_value().secret_id(&name).secret_string(document.to_string()).send().await.unwrap();
+    }
+
+    /// The tenant's document of secrets.
+    pub async fn secrets_document(&self, tenant: &Tenant) -> Value {
+        let (client, name) = self.secrets(tenant);
+        let document = client.get_secret_value().secret_id(&name).send().await.unwrap();
+        serde_json::from_str(document.secret_string().unwrap()).unwrap()
+    }
+
+    fn secrets(&self, tenant: &Tenant) -> (aws_sdk_secretsmanager::Client, String) {
+        let client = aws_sdk_secretsmanager::Client::new(&local::bundle::sdk_config(&self.aws));
+        (client, format!("smrt/local/tenant/{}", tenant.id))
     }
 
     /// The AWS calls since the last time this was asked.
@@ -396,13 +428,22 @@ impl World {
     }
 
     async fn call(&self, method: Method, tenant: &Tenant, path: &str, body: &str) -> Answer {
-        let authorization = format!("Bearer {}", tenant.key());
+        self.as_key(method, tenant.key(), path, body).await
+    }
+
+    /// Calls the API with a key.
+    pub async fn as_key(&self, method: Method, key: &str, path: &str, body: &str) -> Answer {
+        let authorization = format!("Bearer {key}");
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         self.request(method, path, &headers, body.to_owned()).await
     }
 
     pub async fn patch(&self, tenant: &Tenant, path: &str, body: &Value) -> Answer {
         self.call(Method::PATCH, tenant, path, &body.to_string()).await
+    }
+
+    pub async fn put(&self, tenant: &Tenant, path: &str, body: &Value) -> Answer {
+        self.call(Method::PUT, tenant, path, &body.to_string()).await
     }
 
     pub async fn delete(&self, tenant: &Tenant, path: &str) -> Answer {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use shared::hub::{Hub, Random, Settings, SettingsError};
 use shared::metrics::Emit;
 use shared::outgoing::{self, Sender};
-use shared::{api, authorize, deliver, provision, publish, release, retry, webhook};
+use shared::{api, authorize, deliver, provision, publish, release, retry, sync, webhook};
 
 use crate::Clock;
 use crate::aws::Aws;
@@ -104,7 +104,11 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
         .with("release-waiting", invoked!(hub("release-waiting")?, release::handle))
         .with("publish-events", invoked!(hub("publish-events")?, publish::handle))
         .with("deliver-webhooks", invoked!(hub("deliver-webhooks")?, deliver::handle))
-        .with("sweep-events", invoked!(hub("sweep-events")?, publish::sweep)))
+        .with("sweep-events", invoked!(hub("sweep-events")?, publish::sweep))
+        .with("sync-contacts", invoked!(hub("sync-contacts")?, sync::job::handle))
+        .with("sync-companies", invoked!(hub("sync-companies")?, sync::job::handle))
+        .with("sync-interactions", invoked!(hub("sync-interactions")?, sync::job::handle))
+        .with("schedule-syncs", invoked!(hub("schedule-syncs")?, sync::schedule::handle)))
 }
 
 /// What `cargo local` sets differently from the template.

@@ -4,7 +4,9 @@
 mod cursor;
 mod deliveries;
 mod failures;
+mod records;
 mod subscriptions;
+mod syncs;
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -14,6 +16,7 @@ use lambda_http::{Body, Request, RequestExt, request::RequestContext};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    connector::Entity,
     hub::{Hub, Settings},
     ids::{SystemId, TenantId},
     integration::{FieldError, Tenant, success_outcomes},
@@ -155,6 +158,7 @@ impl Call<'_> {
             ["deliveries", id] => self.delivery(id).await,
             ["event-types"] => self.event_types(),
             ["events", id] => self.event(id).await,
+            ["sync", system] => self.sync_states(system).await,
             _ => Err(no_route(segments)),
         }
     }
@@ -178,6 +182,12 @@ impl Call<'_> {
             (&Method::POST, ["subscriptions", id, "test"]) => self.test_subscription(id).await.map(ok),
             (&Method::POST, ["subscriptions", id, "replay"]) => self.replay_subscription(id).await.map(accepted),
             (&Method::POST, ["deliveries", id, "retry"]) => self.retry_delivery(id).await.map(accepted),
+            (&Method::POST, ["sync", system, entity]) => self.start_sync(system, entity).await.map(accepted),
+            (&Method::POST, ["integrations", system, "validate"]) => self.validate_integration(system).await.map(ok),
+            (&Method::PUT, ["contacts", id]) => self.put_record(Entity::Contact, id).await,
+            (&Method::PUT, ["companies", id]) => self.put_record(Entity::Company, id).await,
+            (&Method::DELETE, ["contacts", id]) => self.delete_record(Entity::Contact, id).await,
+            (&Method::DELETE, ["companies", id]) => self.delete_record(Entity::Company, id).await,
             _ => Err(no_route(segments)),
         }
     }
@@ -329,9 +339,11 @@ fn no_route(segments: &[&str]) -> Problem {
         ["inbound-events" | "failures" | "subscriptions" | "event-types"]
         | [
             "phone-numbers" | "interactions" | "contacts" | "companies" | "merchants" | "inbound-events" | "failures"
-            | "subscriptions" | "deliveries" | "events",
+            | "subscriptions" | "deliveries" | "events" | "sync",
             _,
         ]
+        | ["sync", _, _]
+        | ["integrations", _, "validate"]
         | ["mappings", "preview"]
         | ["phone-numbers", _, "interactions"]
         | ["inbound-events", _, "replay"]

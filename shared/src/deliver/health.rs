@@ -9,7 +9,7 @@ use super::record::{DeliveryStatus, Record, delivery_partition};
 use crate::{
     event,
     hub::Hub,
-    store::{Commit, Range, StoreError, Write},
+    store::{Commit, Range, StoreError, Update},
     subscription::{DisabledReason, FAILING_MAX, Subscription, subscription_key},
     tenant::TenantContext,
 };
@@ -46,16 +46,9 @@ async fn note(hub: &Hub, context: &TenantContext, subscription: &Subscription, s
     } else {
         "attribute_exists(pk) AND (attribute_not_exists(failing) OR failing = :never)"
     };
-    let values = if since.is_empty() { Vec::new() } else { vec![(":never".to_owned(), text(""))] };
-    let write = Write::Update {
-        key: subscription_key(context.tenant(), &subscription.id),
-        set: vec![("failing".to_owned(), text(since))],
-        set_once: Vec::new(),
-        add: Vec::new(),
-        condition: condition.to_owned(),
-        values,
-    };
-    if let Err(error) = hub.store.commit(vec![write]).await {
+    let values = if since.is_empty() { Vec::new() } else { vec![(":never", text(""))] };
+    let update = Update::new(&subscription_key(context.tenant(), &subscription.id)).set("failing", text(since));
+    if let Err(error) = hub.store.update(update.when(condition, &values)).await {
         tracing::debug!(%error, "the health of an endpoint couldn't be noted");
     }
     hub.subscriptions.forget(context.tenant());

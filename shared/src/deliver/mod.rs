@@ -96,7 +96,7 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
         },
         Operation::ReplayEvents(job) => Ok(replay::run(hub, &context, job).await.map(|()| None)?),
         // Put into the wrong queue by hand.
-        other @ (Operation::Inbound(_) | Operation::ReplayFailures(_)) => {
+        other @ (Operation::Inbound(_) | Operation::ReplayFailures(_) | Operation::Sync(_)) => {
             Ok(hub.send_at(&other, hub.now()).await.map(|()| None)?)
         }
     }

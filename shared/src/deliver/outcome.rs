@@ -10,7 +10,7 @@ use super::{payload, record::Attempt};
 use crate::{
     event::Event,
     hub::Hub,
-    outgoing::{Reply, Request, SendError, is_success},
+    outgoing::{Answer, Reply, Request, SendError, is_success},
     signature::SignError,
     subscription::Subscription,
     tenant::TenantContext,
@@ -36,7 +36,8 @@ pub(super) async fn post(
     let (body, signature) = payload::build(context.tenant(), id, event, made, secrets);
     let headers = payload::headers(&subscription.headers, id, event, (&body, &signature), (secrets, now))?;
     let endpoint = subscription.endpoint.clone();
-    let request = Request { method: Method::POST, endpoint, headers, body: Bytes::from(body), timeout };
+    let (body, answer) = (Bytes::from(body), Answer::Beginning);
+    let request = Request { method: Method::POST, endpoint, headers, body, timeout, answer };
     Ok(Outcome::new((hub.send)(request).await, now, hub.now()))
 }
 

@@ -1,5 +1,7 @@
-//! Limits on callers: by tenant and system, exactly, across all copies; by source address, approximately, in each.
+//! Limits on callers: by tenant and system, exactly, across all copies; by source address, approximately, in each. And on
+//! our own calls to a system, as exactly.
 
+pub mod outbound;
 pub mod source;
 
 use jiff::Timestamp;

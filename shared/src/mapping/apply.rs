@@ -172,6 +172,19 @@ impl CompiledRule {
         }
     }
 
+    /// The text that one field of an event would get; `None` where there is none or it is refused.
+    #[must_use]
+    pub fn field_text(&self, event_type: &str, field: &str, payload: &Value, region: &Region) -> Option<String> {
+        let field = self.event(event_type)?.fields.iter().find(|known| known.name == field)?;
+        let value = field.fill(&Context { source: &Source::new(payload), region }).ok()??;
+        value.as_str().map(str::to_owned)
+    }
+
+    /// The names of an event's fields, sorted.
+    pub fn fields(&self, event_type: &str) -> impl Iterator<Item = &str> {
+        self.event(event_type).into_iter().flat_map(|event| event.fields.iter().map(|field| field.name.as_str()))
+    }
+
     /// The rule's event for this type: the one of the same name, else that of the type without its action, else `*`.
     pub(super) fn event(&self, event_type: &str) -> Option<&CompiledEvent> {
         let without_action = match &self.event_type {

@@ -1,4 +1,7 @@
 //! The fields that a rule can fill, for an interaction and for each kind of record, and what each must hold.
+//!
+//! `smrt_crm_id` says which of our records is meant. It, `last_contact_at` and `success_rate` are made by us and sent to a
+//! CRM (contract §5).
 
 use super::rule::{Merge, RecordKind};
 
@@ -43,6 +46,7 @@ const INTERACTION: &[(&str, Kind)] = &[
     ("payment.charge_id", Kind::Text),
     ("payment.paid_at", Kind::Time),
     ("payment.processor", Kind::Text),
+    ("smrt_crm_id", Kind::Text),
     ("metadata", Kind::Any),
 ];
 
@@ -53,6 +57,9 @@ const CONTACT: &[(&str, Kind)] = &[
     ("email", Kind::Text),
     ("company_id", Kind::Text),
     ("company_name", Kind::Text),
+    ("smrt_crm_id", Kind::Text),
+    ("last_contact_at", Kind::Time),
+    ("success_rate", Kind::Any),
     ("updated_at", Kind::Time),
     ("custom_fields", Kind::Any),
 ];
@@ -61,6 +68,7 @@ const COMPANY: &[(&str, Kind)] = &[
     ("name", Kind::Text),
     ("domain", Kind::Text),
     ("phone_number", Kind::Phone),
+    ("smrt_crm_id", Kind::Text),
     ("updated_at", Kind::Time),
     ("custom_fields", Kind::Any),
 ];

@@ -37,22 +37,32 @@ mod filter;
 mod money;
 mod outward;
 mod path;
+mod place;
 mod preview;
 mod rule;
 mod scalar;
 mod transform;
 mod validate;
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::connector::Entity;
+
 pub use apply::{Mapped, MappedField, Outcome, Target, code};
 pub use compile::CompiledRule;
 pub use filter::Filter;
-pub use outward::Outward;
+pub use outward::{Nulls, Outward};
 pub use path::PATH_BYTES_MAX;
+pub use place::Place;
 pub use preview::{Preview, preview};
 pub use rule::{
     Action, COSTLY_PARTS_MAX, EVENTS_MAX, EventRule, EventType, FIELDS_MAX, FieldRule, HeaderType, Merge, Paths,
     Problem, RULE_BYTES_MAX, RecordKind, Rule, STEPS_MAX, UnknownEvent, UnknownPhone, WithoutPhone, parse_rule,
 };
+pub use scalar::timestamp;
 pub use transform::LOOKUP_ENTRIES_MAX;
 pub use validate::PATTERN_BYTES_MAX;
 
@@ -68,8 +78,38 @@ pub fn builtin(system_id: &str) -> Option<&'static str> {
         "stripe" => Some(include_str!("../../rules/stripe.json")),
         "github" => Some(include_str!("../../rules/github.json")),
         "external_crm" => Some(include_str!("../../rules/external_crm.json")),
+        // Of any system whose `outbound` has that preset.
+        "hubspot" => Some(include_str!("../../rules/hubspot.json")),
         _ => None,
     }
+}
+
+/// The rule by which a tenant's own CRM writes its contacts and companies: each field stands under its own name. Compiled once.
+///
+/// # Errors
+/// The rule's faults; it has none.
+pub fn own_rule(entity: Entity) -> Result<Arc<CompiledRule>, Problem> {
+    static COMPILED: Mutex<BTreeMap<Entity, Arc<CompiledRule>>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(rule) = compiled.get(&entity) {
+        return Ok(Arc::clone(rule));
+    }
+    let mut fields = BTreeMap::new();
+    for name in ["first_name", "last_name", "phone_number", "email", "company_id", "company_name", "name", "domain"] {
+        if fields::kind(entity.record(), name).is_ok() {
+            let validate = (name == "email").then(|| "email".into());
+            fields.insert(
+                name.to_owned(),
+                FieldRule { path: Some(Paths::One(name.to_owned())), validate, ..FieldRule::default() },
+            );
+        }
+    }
+    let event = EventRule { record: Some(entity.record()), fields, ..EventRule::default() };
+    let rule = Rule { events: BTreeMap::from([("*".to_owned(), event)]), ..Rule::default() };
+    let first = |problems: Vec<Problem>| problems.into_iter().next().unwrap_or_else(|| Problem::new("", "is faulty"));
+    let rule = Arc::new(rule.compile().map_err(first)?);
+    compiled.insert(entity, Arc::clone(&rule));
+    Ok(rule)
 }
 
 #[cfg(test)]

@@ -18,26 +18,53 @@ pub struct Outward {
     pub left_out: Vec<String>,
 }
 
+/// What becomes of a field that is there and `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// Nothing: it is like a field that isn't there.
+    Skip,
+    /// It is set to `null`, so that the other system takes its value away.
+    Send,
+}
+
 impl CompiledRule {
     /// Maps a record outward by the rule's event of this type: each field's value goes to the first plain path of the
-    /// field, through the inverse of its transforms. `record` has the form of the API, bags such as `metadata` nested.
-    /// `None` if the rule doesn't name the event.
+    /// field, through the inverse of its transforms. `record` has the form of the API, bags such as `metadata` nested, and
+    /// need hold only some of the fields. `None` if the rule doesn't name the event.
+    ///
+    /// Where one field leads into another's value, as `smrt_crm_id` may into `custom_fields`, both make one object, and
+    /// the field with the longer path decides.
     ///
     /// What comes out maps in again to the same values.
     #[must_use]
-    pub fn outward(&self, event_type: &str, record: &Map<String, Value>) -> Option<Outward> {
+    pub fn outward(&self, event_type: &str, record: &Map<String, Value>, nulls: Nulls) -> Option<Outward> {
         let event = self.event(event_type)?;
-        let mut payload = Value::Object(Map::new());
+        let mut placed: Vec<(&[Step], Value, &str)> = Vec::new();
         let mut left_out = Vec::new();
         for field in event.fields.iter().filter(|field| field.paths.is_some()) {
-            let Some(value) = field_of(record, &field.name).filter(|value| !value.is_null()) else {
-                continue;
+            let value = match field_of(record, &field.name) {
+                None => continue,
+                Some(Value::Null) if nulls == Nulls::Skip => continue,
+                Some(Value::Null) => Some(Value::Null),
+                Some(value) => field.invert(value, record),
             };
-            let placed = field.invert(value, record).and_then(|value| set(&mut payload, field.target()?, value));
-            if placed.is_none() {
-                left_out.push(field.name.clone());
+            match (field.target(), value) {
+                // Of two fields with one path the first counts.
+                (Some(target), Some(value)) if placed.iter().all(|(other, ..)| *other != target) => {
+                    placed.push((target, value, &field.name));
+                }
+                _ => left_out.push(field.name.clone()),
             }
         }
+        // What leads into another field's value comes after it.
+        placed.sort_by_key(|(target, ..)| target.len());
+        let mut payload = Value::Object(Map::new());
+        for (target, value, name) in placed {
+            if set(&mut payload, target, value).is_none() {
+                left_out.push(name.to_owned());
+            }
+        }
+        left_out.sort_unstable();
         Some(Outward { value: payload, left_out })
     }
 }
@@ -78,8 +105,12 @@ impl Transform {
             | Self::Integer
             | Self::Number
             | Self::Boolean
-            | Self::String
             | Self::Text => Some(value),
+            // For systems that hold everything as text.
+            Self::String => Some(match value {
+                Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),
+                other => other,
+            }),
         }
     }
 }
@@ -103,7 +134,8 @@ fn field_of<'a>(record: &'a Map<String, Value>, name: &str) -> Option<&'a Value>
     }
 }
 
-/// Sets a value at a path, making what leads there; `None` if something else stands in the way.
+/// Sets a value at a path, making what leads there, in place of what a bag that was set before holds at that path; `None`
+/// if something stands in the way.
 fn set(payload: &mut Value, steps: &[Step], value: Value) -> Option<()> {
     let mut place = payload;
     for step in steps {
@@ -127,9 +159,9 @@ fn set(payload: &mut Value, steps: &[Step], value: Value) -> Option<()> {
             }
         };
     }
-    if !place.is_null() {
-        return None;
+    match (place, value) {
+        (Value::Object(there), Value::Object(more)) => there.extend(more),
+        (place, value) => *place = value,
     }
-    *place = value;
     Some(())
 }

@@ -18,7 +18,8 @@ pub(super) fn text_of(value: &Value) -> Result<String, String> {
 /// A time from RFC 3339, or from Unix seconds or milliseconds as a number or digits.
 ///
 /// Numbers from 10¹¹ on are milliseconds: as seconds they would lie beyond the year 5100.
-pub(super) fn timestamp(value: &Value) -> Option<Timestamp> {
+#[must_use]
+pub fn timestamp(value: &Value) -> Option<Timestamp> {
     const MILLISECONDS_FROM: u64 = 100_000_000_000;
     let text = match value {
         Value::Number(number) => number.to_string(),

@@ -9,6 +9,7 @@ use super::*;
 use crate::phone::Region;
 
 mod expected;
+mod hubspot;
 mod properties;
 mod samples;
 
@@ -200,16 +201,72 @@ fn outward_reverses_what_has_an_inverse() {
     let record = json!({"id": "con_1", "first_name": "Ada", "last_name": "Lovelace", "phone_number": "+442079460958",
         "email": "ada@example.com", "company_name": "Engines", "updated_at": "2026-01-15T10:30:00Z",
         "custom_fields": {"tier": "gold", "kind": "person", "spent": 12_345, "talked": 185, "source": "crm", "tags": "a b"}});
-    let outward = rule.outward("*", record.as_object().expect("an object")).expect("the event is named");
+    let outward = rule.outward("*", record.as_object().expect("an object"), Nulls::Skip).expect("the event is named");
     assert_eq!(
         outward.value,
-        json!({"properties": {"names": [{"company": "Engines"}, "Lovelace"], "phone": "+442079460958"}, "updated": "2026-01-15T10:30:00Z",
+        json!({"properties": {"names": ["Ada", "Lovelace"], "phone": "+442079460958"}, "updated": "2026-01-15T10:30:00Z",
             "kind": "P", "spent": "12.345", "talked": 185_000})
     );
-    assert_eq!(outward.left_out, ["custom_fields.tags", "custom_fields.tier", "email", "first_name"]);
+    assert_eq!(outward.left_out, ["company_name", "custom_fields.tags", "custom_fields.tier", "email"]);
     let tin = json!({"custom_fields": {"tier": "tin", "kind": "other"}});
-    let outward = rule.outward("*", tin.as_object().expect("an object")).expect("the event is named");
+    let outward = rule.outward("*", tin.as_object().expect("an object"), Nulls::Skip).expect("the event is named");
     assert_eq!((outward.value, outward.left_out), (json!({"tier": "TIN"}), vec!["custom_fields.kind".to_owned()]));
+}
+
+#[test]
+fn outward_a_bag_and_what_leads_into_it_make_one_object_and_nulls_are_sent_where_asked_for() {
+    let rule = compiled(&json!({"events": {"*": {"record": "contact", "fields": {
+        "custom_fields": {"path": "extra"},
+        "custom_fields.deep": {"path": "extra.a.b"},
+        "smrt_crm_id": {"path": "extra.smrt_crm_id"},
+        "company_name": {"path": "extra.company"},
+        "email": {"path": "mail"},
+        "first_name": {"path": "mail"},
+        "phone_number": {"path": "phone", "transform": "phone"},
+        "success_rate": {"path": "rate", "transform": ["string", "number"]}}}}}));
+    let table = [
+        (
+            json!({"smrt_crm_id": "con_1", "custom_fields": {"x": 1}}),
+            json!({"extra": {"x": 1, "smrt_crm_id": "con_1"}}),
+        ),
+        // The longer path decides, in whatever order the names sort.
+        (
+            json!({"company_name": "A", "smrt_crm_id": "con_1",
+                "custom_fields": {"smrt_crm_id": "forged", "company": "B", "a": {"c": 1}, "deep": 2}}),
+            json!({"extra": {"smrt_crm_id": "con_1", "company": "A", "a": {"b": 2, "c": 1}, "deep": 2}}),
+        ),
+        (json!({"custom_fields": {"x": null}}), json!({"extra": {"x": null}})),
+        (json!({"success_rate": 0.25}), json!({"rate": "0.25"})),
+    ];
+    for (record, expected) in table {
+        for nulls in [Nulls::Skip, Nulls::Send] {
+            let outward = rule.outward("*", record.as_object().expect("an object"), nulls).expect("named");
+            assert_eq!((outward.value, outward.left_out), (expected.clone(), Vec::<String>::new()), "{record}");
+        }
+    }
+    let table = [
+        (json!({"email": null, "phone_number": null}), json!({"mail": null, "phone": null}), json!({})),
+        (
+            json!({"custom_fields": {"deep": null}}),
+            json!({"extra": {"a": {"b": null}, "deep": null}}),
+            json!({"extra": {"deep": null}}),
+        ),
+        (json!({"custom_fields": null}), json!({"extra": null}), json!({})),
+        (
+            json!({"custom_fields": null, "smrt_crm_id": "con_1"}),
+            json!({"extra": {"smrt_crm_id": "con_1"}}),
+            json!({"extra": {"smrt_crm_id": "con_1"}}),
+        ),
+    ];
+    for (record, sent, skipped) in table {
+        let record = record.as_object().expect("an object");
+        assert_eq!(rule.outward("*", record, Nulls::Send).expect("named").value, sent, "{record:?}");
+        assert_eq!(rule.outward("*", record, Nulls::Skip).expect("named").value, skipped, "{record:?}");
+    }
+    // Of two fields with one path the first counts, be it null.
+    let both = json!({"email": null, "first_name": "Ada"});
+    let outward = rule.outward("*", both.as_object().expect("an object"), Nulls::Send).expect("named");
+    assert_eq!((outward.value, outward.left_out), (json!({"mail": null}), vec!["first_name".to_owned()]));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rustls::crypto::ring;
 use tokio::time::timeout;
 
 use super::{
-    BODY_BYTES_KEPT, Lookup, Reply, Request, SendError, Sender,
+    Answer, BODY_BYTES_KEPT, Lookup, Reply, Request, SendError, Sender,
     resolve::{Resolver, system},
     retry_after,
 };
@@ -86,14 +86,15 @@ fn build(resolver: Resolver) -> Result<Client, SendError> {
 }
 
 async fn send(client: &Client, clock: &Clock, request: Request) -> Result<Reply, SendError> {
-    let limit = request.timeout;
+    let (limit, answer) = (request.timeout, request.answer);
     let mut reply = None;
     let outcome = timeout(limit, exchange(client, clock, request, &mut reply)).await;
     match (reply, outcome) {
         // The status counts, whatever became of the body.
-        (Some(reply), _) => Ok(reply),
-        (None, Ok(Err(error))) => Err(SendError::of(&error, limit)),
-        (None, _) => Err(SendError::TimedOut(limit)),
+        (Some(reply), _) if answer == Answer::Beginning => Ok(reply),
+        (Some(reply), Ok(Ok(()))) => Ok(reply),
+        (_, Ok(Err(error))) => Err(error),
+        (_, _) => Err(SendError::TimedOut(limit)),
     }
 }
 
@@ -103,28 +104,39 @@ async fn exchange(
     clock: &Clock,
     request: Request,
     reply: &mut Option<Reply>,
-) -> Result<(), reqwest::Error> {
+) -> Result<(), SendError> {
+    let (limit, answer) = (request.timeout, request.answer);
     let mut message = reqwest::Request::new(request.method, request.endpoint.url().clone());
     *message.headers_mut() = request.headers;
     *message.body_mut() = Some(request.body.into());
-    let response = client.execute(message).await?;
+    let failed = |error: reqwest::Error| SendError::of(&error, limit);
+    let response = client.execute(message).await.map_err(failed)?;
     let retry_after = retry_after(response.headers(), clock());
     let reply = reply.insert(Reply { status: response.status(), retry_after, body: Vec::new() });
-    // Too late or broken off: what came is kept.
-    let _ = timeout(BODY_TIMEOUT, read(response, &mut reply.body)).await;
-    Ok(())
+    match answer {
+        Answer::Beginning => {
+            // Too late, broken off or too long: what came is kept.
+            let _ = timeout(BODY_TIMEOUT, read(response, BODY_BYTES_KEPT, &mut reply.body)).await;
+            Ok(())
+        }
+        Answer::Whole(max) => {
+            let complete = read(response, max, &mut reply.body).await.map_err(failed)?;
+            if complete { Ok(()) } else { Err(SendError::TooLarge(max)) }
+        }
+    }
 }
 
-/// Reads to the end, so that the connection can be used again, or until there is enough, and then drops the connection.
-/// A chunk is at most what the client buffers, 400 KB.
-async fn read(mut response: Response, body: &mut Vec<u8>) {
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = BODY_BYTES_KEPT.saturating_sub(body.len());
+/// Reads to the end, so that the connection can be used again, and says so; or until there is more than `max` bytes, of
+/// which `max` are kept, and then drops the connection. A chunk is at most what the client buffers, 400 KB.
+async fn read(mut response: Response, max: usize, body: &mut Vec<u8>) -> Result<bool, reqwest::Error> {
+    while let Some(chunk) = response.chunk().await? {
+        let room = max.saturating_sub(body.len());
         let Some(fits) = chunk.get(..room).filter(|_| chunk.len() > room) else {
             body.extend_from_slice(&chunk);
             continue;
         };
         body.extend_from_slice(fits);
-        return;
+        return Ok(false);
     }
+    Ok(true)
 }

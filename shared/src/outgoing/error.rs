@@ -32,7 +32,7 @@ pub enum SendError {
          comes with its intermediate certificates"
     )]
     TlsFailed,
-    /// Closed before the headers were complete.
+    /// Closed before the headers were complete, or the body, where all of it is wanted.
     #[error("the connection was closed before there was an answer; check the endpoint's log for why")]
     ConnectionClosed,
     /// No HTTP/1.1, or more headers than we read.
@@ -40,6 +40,9 @@ pub enum SendError {
         "the answer isn't HTTP/1.1, or has more than 100 headers or 400 KB of them; check what listens on this port"
     )]
     NotHttp,
+    /// A body of more bytes than are read.
+    #[error("the answer has more than {0} bytes; let it answer with less")]
+    TooLarge(usize),
     /// These values make no request.
     #[error("no request can be made of this URL and these headers; check the configuration")]
     NotBuildable,
@@ -63,6 +66,7 @@ impl SendError {
             Self::TlsFailed => "tls_failed",
             Self::ConnectionClosed => "connection_closed",
             Self::NotHttp => "not_http",
+            Self::TooLarge(_) => "answer_too_large",
             Self::NotBuildable => "not_buildable",
             Self::ClientUnavailable => "client_unavailable",
         }

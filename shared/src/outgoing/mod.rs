@@ -2,12 +2,14 @@
 //!
 //! The other side is a stranger: it may lie in the DNS, send us elsewhere, answer for ever or not at all. So redirects
 //! aren't followed, names are resolved here and only allowed addresses are connected to, every wait has an end and
-//! every answer a size. The status decides as soon as it is there; of the body a little is kept for people to read.
+//! every answer a size. Of a webhook's answer the status decides as soon as it is there, and of the body a little is kept
+//! for people to read; a CRM's answer is kept whole.
 //!
 //! Whoever calls takes a [`Sender`] as an argument, like the clock, so that tests answer in its place.
 
 mod client;
 mod error;
+mod headers;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use jiff::Timestamp;
 pub use self::{
     client::{client, client_with, install_tls},
     error::SendError,
+    headers::{RESERVED, header_name, is_header_value},
     resolve::{Lookup, system},
 };
 use crate::endpoint::Endpoint;
@@ -45,8 +48,19 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// How long the answer's status and headers may take, connecting included. 30 s for webhooks.
+    /// How long the answer may take, connecting included: its status and headers, or all of it. 30 s for webhooks.
     pub timeout: Duration,
+    /// What is kept of the answer.
+    pub answer: Answer,
+}
+
+/// What is kept of an answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Its beginning, at most [`BODY_BYTES_KEPT`], as far as it comes soon. The status counts whatever becomes of it.
+    Beginning,
+    /// All of it, at most so many bytes: an answer that is larger, cut off or late is an error.
+    Whole(usize),
 }
 
 /// What was answered.
@@ -56,8 +70,8 @@ pub struct Reply {
     pub status: StatusCode,
     /// How long the other side asks us to wait, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
-    /// The body's beginning, at most [`BODY_BYTES_KEPT`]; cut, too, where the rest was late or never came. As it was
-    /// sent: it is not decompressed.
+    /// The body, as far as the request's [`Answer`] asks for it. Of a beginning the rest may have been late or never have
+    /// come. As it was sent: it is not decompressed.
     pub body: Vec<u8>,
 }
 

@@ -99,7 +99,8 @@ fn now() -> Timestamp {
 
 fn request(url: &str, timeout: Duration) -> Request {
     let endpoint = Endpoint::parse(url, Reach::Any).unwrap();
-    Request { method: Method::POST, endpoint, headers: HeaderMap::new(), body: "{}".into(), timeout }
+    let (headers, answer) = (HeaderMap::new(), Answer::Beginning);
+    Request { method: Method::POST, endpoint, headers, body: "{}".into(), timeout, answer }
 }
 
 fn ips(list: &str) -> Vec<IpAddr> {
@@ -250,6 +251,40 @@ async fn every_kind_of_answer_has_its_outcome() {
         assert_eq!(got, expected, "{what}");
         assert_eq!(server.connections(), 1, "{what}: one try");
     }
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_all_of_it_or_an_error() {
+    let whole = async |server: &Server, timeout: Duration| {
+        let request = Request { answer: Answer::Whole(1_500_000), ..request(&server.url("127.0.0.1"), timeout) };
+        sender(Reach::Loopback, &[])(request).await.map(|reply| (reply.status.as_u16(), reply.body.len()))
+    };
+    let head = |length: usize| format!("HTTP/1.1 404 X\r\ncontent-length: {length}\r\n\r\n");
+    let table = [
+        (head(0), Ok((404, 0))),
+        (head(1_500_000) + &"x".repeat(1_500_000), Ok((404, 1_500_000))),
+        (head(1_500_001) + &"x".repeat(1_500_001), Err(SendError::TooLarge(1_500_000))),
+        (head(10_000_000) + &"x".repeat(10_000_000), Err(SendError::TooLarge(1_500_000))),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nuntil the end".to_owned(), Ok((200, 13))),
+        (head(10) + "cut", Err(SendError::ConnectionClosed)),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz".to_owned(),
+            Err(SendError::ConnectionClosed),
+        ),
+        (String::new(), Err(SendError::ConnectionClosed)),
+    ];
+    for (answer, expected) in table {
+        let start: String = answer.chars().take(60).collect();
+        assert_eq!(whole(&Server::canned(answer, true).await, PATIENT).await, expected, "{start}");
+    }
+    // The body's end counts, and not the status.
+    let late = Server::start(|mut stream| async move {
+        asked(&mut stream).await?;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nsome").await?;
+        std::future::pending().await
+    });
+    let short = Duration::from_millis(200);
+    assert_eq!(whole(&late.await, short).await, Err(SendError::TimedOut(short)));
 }
 
 #[tokio::test]

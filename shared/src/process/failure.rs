@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::{ROUNDS_MAX, Seen, Status, Verdict, Work, busy, kept, kept::Note, split};
+use super::{ROUNDS_MAX, Seen, Status, Verdict, Work, busy, kept, kept::Note, split, wait};
 use crate::{
     event,
     hub::Hub,
@@ -138,10 +138,10 @@ impl Work<'_> {
                     self.hub.metrics.failure(self.event, &failure);
                     return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure))));
                 }
-                Commit::Conflict => self.wait(round).await,
+                Commit::Conflict => wait(self.hub, round).await,
                 Commit::Refused(refusals) => match split(refusals).0.map(|old| self.seen(&old)) {
                     Some(seen) => return Ok(Err(seen)),
-                    None => self.wait(round).await,
+                    None => wait(self.hub, round).await,
                 },
             }
         }

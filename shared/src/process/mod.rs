@@ -2,41 +2,36 @@
 //!
 //! The first attempt, a retry and a replay all come through [`process`].
 
+mod change;
 mod failure;
 mod kept;
+mod numbers;
 mod plan;
 mod verdict;
-
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Map, Value};
 
+use self::kept::Note;
+pub(crate) use self::{
+    change::{Changed, ROUNDS_MAX, change, wait},
+    plan::{Effect, Obstacle, stored},
+};
 pub use self::{
     failure::{Failure, failure_key, failure_list, give_up, orphan},
     kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of, replay_of_event, replay_of_failure},
     plan::{Kind, interactions_list, phone_key, record_id, record_of},
     verdict::Verdict,
 };
-use self::{
-    kept::Note,
-    plan::{Effect, Known, Obstacle, Plan, stored},
-};
 use crate::{
-    event,
     hub::Hub,
     ids::sortable,
     inbound::InboundEvent,
-    mapping::Outcome,
-    phone::E164,
+    mapping::{Mapped, Outcome},
     registry::Target,
-    store::{ABSENT, Commit, Item, Key, Refusal, StoreError, Values, Write},
+    store::{ABSENT, Item, Refusal, StoreError, Values, Write},
     tenant::TenantContext,
 };
-
-/// Tries of one transaction before the event is left to the retry queue. Each one that is refused teaches something, so
-/// more are needed only where many events change the same record at once.
-const ROUNDS_MAX: u32 = 12;
 
 /// Applies one event, once.
 ///
@@ -58,14 +53,7 @@ pub async fn process(
     let verdict = match outcome {
         Outcome::Ignored { .. } => work.ignore().await?,
         Outcome::Failed { code, error, warnings } => work.fail(code, &error, &warnings).await?,
-        Outcome::Mapped(mut mapped) => {
-            let warnings = std::mem::take(&mut mapped.warnings);
-            let event_key = work.inbound_id.get(4..20).unwrap_or_default().to_owned();
-            let names = (work.identity.as_str(), event_key.as_str());
-            let publishes = target.tenant.publishes;
-            let effect = Effect::new(&event.tenant_id, &event.system_id, names, event.received_at, mapped, publishes);
-            work.apply(&effect, &warnings).await?
-        }
+        Outcome::Mapped(mapped) => work.take_in(context, target, mapped).await?,
     };
     // If this dies before the failure is gone, the replay comes again and finds a duplicate.
     if verdict.status != Status::Failed
@@ -145,88 +133,49 @@ impl<'a> Work<'a> {
         Self { hub, event, payload, publishes, attempts: 1, identity, inbound_id, event_type: String::new() }
     }
 
-    async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Verdict, StoreError> {
+    /// Applies what an event says. Where the system is kept in step with us, what it says is judged by what is known of the
+    /// record there; where that is old by then, once more.
+    async fn take_in(
+        &self,
+        context: &TenantContext,
+        target: &Target,
+        mut mapped: Mapped,
+    ) -> Result<Verdict, StoreError> {
+        let warnings = std::mem::take(&mut mapped.warnings);
+        let event_key = self.inbound_id.get(4..20).unwrap_or_default();
+        for round in 0..ROUNDS_MAX {
+            let effect = Effect::of_event(self.hub, context, target, (self.event, event_key, &self.identity), &mapped);
+            if let Some(verdict) = self.apply(&effect.await?, &warnings).await? {
+                return Ok(verdict);
+            }
+            wait(self.hub, round).await;
+        }
+        Err(busy())
+    }
+
+    /// `None` where the effect is to be made anew.
+    async fn apply(&self, effect: &Effect<'_>, warnings: &[String]) -> Result<Option<Verdict>, StoreError> {
         let data = Map::from_iter([(effect.kind.id_name().to_owned(), effect.record_id.clone().into())]);
         let marker = self.marker(kept::item(self.hub, self.event, &self.note(Status::Processed, &data, warnings)));
-        let guess = self.hub.guesses.get(&effect.record_key());
-        let mut known = Known::guess(guess.map(|(_, stored)| stored));
-        for round in 0..ROUNDS_MAX {
-            // Where its marker's time is over: what it made carries its mark for good.
-            let again = known.record.as_ref().is_some_and(|(_, record)| record.has(effect.event_key));
-            let mut plan = match self.plan(effect, &mut known).await? {
-                Ok(plan) => plan,
-                Err(obstacle) => return self.obstructed(obstacle, warnings).await,
-            };
-            let moment = (self.hub.now(), (self.hub.random)());
-            let outbox = event::outbox(&self.event.tenant_id, &plan.events, moment, &self.hub.settings);
-            let writes = std::mem::take(&mut plan.writes).into_iter().chain(outbox);
-            let writes = std::iter::once(marker.clone()).chain(writes).collect();
-            match self.hub.store.commit(writes).await {
-                Ok(Commit::Done) => {
-                    if effect.publishes {
-                        plan.phones()
-                            .for_each(|phone| self.hub.phones.put(self.phone_key(phone), (), 60, self.hub.now()));
-                    }
-                    self.hub.guesses.put(effect.record_key(), plan.after, 2 * plan.doc_bytes, self.hub.now());
-                    return Ok(self.verdict(if again { Status::Duplicate } else { Status::Processed }, data, None));
-                }
-                Ok(Commit::Conflict) => self.wait(round).await,
-                Ok(Commit::Refused(refusals)) => {
-                    let (seen, others) = split(refusals);
-                    match seen.map(|old| self.seen(&old)) {
-                        Some(Seen::Repeat(verdict)) => return Ok(self.answer_repeat(verdict).await),
-                        Some(Seen::Conflict) => return self.conflict().await,
-                        None => {}
-                    }
-                    if let Err(obstacle) = plan.learn(others, &mut known) {
-                        return self.obstructed(obstacle, warnings).await;
-                    }
-                    // The first refusal teaches; a second one means that others are at work on the same record, and
-                    // what it taught is old after the wait.
-                    if round > 0 {
-                        self.wait(round).await;
-                        known.record = self.hub.store.get(&effect.record_key()).await?.as_ref().and_then(stored);
-                    }
-                }
-                Err(error) if error.is_retryable() => return Err(error),
-                Err(error) => {
-                    let code = if matches!(error, StoreError::Denied { .. }) { "aws_denied" } else { "not_storable" };
-                    let error = format!("the event's effect can't be stored: {error}");
-                    return self.fail(code, &error, warnings).await;
-                }
+        let verdict = match change(self.hub, effect, &[marker]).await {
+            Ok(Changed::Done { again, .. }) => {
+                self.verdict(if again { Status::Duplicate } else { Status::Processed }, data, None)
             }
-        }
-        Err(StoreError::Unavailable {
-            operation: "TransactWriteItems",
-            reason: "too many events change the same record at once".into(),
-        })
-    }
-
-    /// The writes, by what is known. Whether a number is new is found out first where subscribers are to be told: a guess that
-    /// is wrong would cost a whole refused transaction, and numbers are new too often to guess.
-    async fn plan(&self, effect: &Effect<'_>, known: &mut Known) -> Result<Result<Plan, Obstacle>, StoreError> {
-        let plan = match Plan::build(effect, known) {
-            Ok(plan) => plan,
-            Err(obstacle) => return Ok(Err(obstacle)),
+            Ok(Changed::Refused(old)) => match old.map(|old| self.seen(&old)) {
+                Some(Seen::Repeat(verdict)) => self.answer_repeat(verdict).await,
+                Some(Seen::Conflict) => self.conflict().await?,
+                None => return Ok(None),
+            },
+            Ok(Changed::Obstacle(Obstacle::LinkChanged)) => return Ok(None),
+            Ok(Changed::Obstacle(obstacle)) => self.fail(obstacle.code(), obstacle.sentence(), warnings).await?,
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
+                let code = if matches!(error, StoreError::Denied { .. }) { "aws_denied" } else { "not_storable" };
+                let error = format!("the event's effect can't be stored: {error}");
+                self.fail(code, &error, warnings).await?
+            }
         };
-        let undecided = plan.undecided(effect, known);
-        if undecided.is_empty() {
-            return Ok(Ok(plan));
-        }
-        for phone in undecided {
-            let key = self.phone_key(&phone);
-            let exists = self.hub.phones.get(&key).is_some() || self.hub.store.get(&key).await?.is_some();
-            known.note_phone(phone, exists);
-        }
-        Ok(Plan::build(effect, known))
-    }
-
-    fn phone_key(&self, phone: &E164) -> Key {
-        phone_key(&self.event.tenant_id, phone)
-    }
-
-    async fn obstructed(&self, obstacle: Obstacle, warnings: &[String]) -> Result<Verdict, StoreError> {
-        self.fail(obstacle.code(), obstacle.sentence(), warnings).await
+        Ok(Some(verdict))
     }
 
     /// Nothing to do with it: only its record is kept.
@@ -309,13 +258,6 @@ impl<'a> Work<'a> {
         }
         verdict
     }
-
-    /// Before another try after contention: up to 5 ms, doubled each round up to 640 ms, at random.
-    async fn wait(&self, round: u32) {
-        let longest = 5u64 << round.min(7);
-        let share = u64::try_from((self.hub.random)() % 1000).unwrap_or(500);
-        tokio::time::sleep(Duration::from_micros(longest * share)).await;
-    }
 }
 
 /// The refusal of the marker, that comes first, and those of the other writes.
@@ -327,7 +269,7 @@ fn split(mut refusals: Vec<Option<Refusal>>) -> (Option<Item>, Vec<Option<Refusa
     (refusals.pop().flatten().flatten(), others)
 }
 
-fn busy() -> StoreError {
+pub(crate) fn busy() -> StoreError {
     StoreError::Unavailable {
         operation: "TransactWriteItems",
         reason: "other transactions are at work on the same event".into(),

@@ -3,21 +3,35 @@
 //! Nothing is read before the first try: it is made on a guess (what this copy saw last, else that the record is new).
 //! Every write is conditional on its guess, and a refused condition brings the item along, so that the second try knows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::numbers::{Times, phone_changes};
 use crate::{
+    connector::{Entity, Outbound},
     event::{self, Draft},
+    hub::Hub,
     ids::{SystemId, TenantId, derived},
+    inbound::InboundEvent,
     json,
     mapping::{Action, Mapped, Merge, Target as MappedTarget, UnknownPhone},
     phone::E164,
     record::{Change, DELETED, OCCURRED_AT, Record, Stamp},
-    statistics::{CALL_ENDED, Counters, contribution, difference},
-    store::{ABSENT, Item, Key, Refusal, Write},
+    registry::Target,
+    statistics::{CALL_ENDED, contribution},
+    store::{ABSENT, Item, Key, Refusal, StoreError, Write},
+    sync::{
+        link::{self, Place},
+        matches,
+        told::{Told, told},
+    },
+    tenant::TenantContext,
 };
 
 /// Kinds of records. The name is both the kind in the key and the beginning of the id.
@@ -85,7 +99,7 @@ pub fn phone_key(tenant: &TenantId, phone: &E164) -> Key {
 }
 
 /// An event with its mapping, ready to be applied.
-pub(super) struct Effect<'a> {
+pub(crate) struct Effect<'a> {
     pub tenant: &'a TenantId,
     pub system: &'a SystemId,
     pub kind: Kind,
@@ -97,16 +111,61 @@ pub(super) struct Effect<'a> {
     pub unknown_phone: UnknownPhone,
     /// Whether subscribers may want to know.
     pub publishes: bool,
+    /// Systems that have such records too, and are to be told of the change.
+    pub syncs: Vec<SystemId>,
+    /// What the change is at the system that it comes from, where that is kept in step with us.
+    pub told: Option<Told>,
+    /// When it is applied.
+    pub now: Timestamp,
 }
 
 impl<'a> Effect<'a> {
-    pub(super) fn new(
+    /// What an event says. Where its system is kept in step with us, only what is news; that takes a read.
+    pub(super) async fn of_event(
+        hub: &Hub,
+        context: &TenantContext,
+        target: &'a Target,
+        (event, event_key, identity): (&'a InboundEvent, &'a str, &str),
+        mapped: &Mapped,
+    ) -> Result<Self, StoreError> {
+        let (tenant, system) = (&target.tenant, &target.integration.system_id);
+        let names = (identity, event_key);
+        let mut effect = Self::new(&target.tenant_id, system, names, event.received_at, mapped.clone());
+        effect.publishes = tenant.publishes;
+        effect.now = hub.now();
+        let Some(entity) = Entity::of(effect.kind) else { return Ok(effect) };
+        effect.syncs = tenant.synced(entity).filter(|other| *other != system).cloned().collect();
+        if let Some(outbound) = &target.integration.outbound
+            && outbound.entity(entity).is_some()
+            && let Some(external_id) = &mapped.key
+        {
+            effect.judge(hub, context, (entity, outbound), external_id).await?;
+        }
+        Ok(effect)
+    }
+
+    /// Leaves only what is news of what the system says of the record that it calls `external_id`.
+    pub(crate) async fn judge(
+        &mut self,
+        hub: &Hub,
+        context: &TenantContext,
+        (entity, outbound): (Entity, &Arc<Outbound>),
+        external_id: &str,
+    ) -> Result<(), StoreError> {
+        let fields = std::mem::take(&mut self.fields);
+        let (mut told, fields) = told(hub, context, (self.system, entity, outbound), external_id, fields).await?;
+        self.fields = told.news(fields, self.stamp.time());
+        self.record_id.clone_from(&told.place.record_id);
+        self.told = Some(told);
+        Ok(())
+    }
+
+    pub(crate) fn new(
         tenant: &'a TenantId,
         system: &'a SystemId,
         (identity, event_key): (&str, &'a str),
         received: Timestamp,
         mapped: Mapped,
-        publishes: bool,
     ) -> Self {
         let kind = Kind::of(&mapped.target);
         let record_id = match &mapped.key {
@@ -135,32 +194,46 @@ impl<'a> Effect<'a> {
         if mapped.action == Action::Delete || fields.contains_key("updated_at") {
             fields.insert(DELETED.into(), ((mapped.action == Action::Delete).into(), Merge::Last));
         }
+        let bare = Self::bare((tenant, system), (kind, record_id), event_key, received);
+        Self { stamp, fields, unknown_phone: mapped.unknown_phone, ..bare }
+    }
+
+    /// A change without fields yet, of a record that is known by its id.
+    pub(crate) fn bare(
+        (tenant, system): (&'a TenantId, &'a SystemId),
+        (kind, record_id): (Kind, String),
+        event_key: &'a str,
+        now: Timestamp,
+    ) -> Self {
         Self {
             tenant,
             system,
             kind,
             record_id,
             event_key,
-            received,
-            stamp,
-            fields,
-            unknown_phone: mapped.unknown_phone,
-            publishes,
+            received: now,
+            stamp: Stamp::new(Some(now), 0, now),
+            fields: BTreeMap::new(),
+            unknown_phone: UnknownPhone::Create,
+            publishes: false,
+            syncs: Vec::new(),
+            told: None,
+            now,
         }
     }
 
-    pub(super) fn record_key(&self) -> Key {
+    pub(crate) fn record_key(&self) -> Key {
         Key::of(self.tenant, self.kind.name(), self.record_id.clone())
     }
 }
 
 /// A record and its version, as stored.
-pub(super) type Stored = (i64, Record);
+pub(crate) type Stored = (i64, Record);
 
 /// What is known of the items that an event touches.
 pub(super) struct Known {
     pub record: Option<Stored>,
-    phones: HashMap<E164, Times>,
+    pub(super) phones: HashMap<E164, Times>,
     /// Whether there is such a number: subscribers are told of new ones.
     existing: HashMap<E164, bool>,
 }
@@ -175,35 +248,31 @@ impl Known {
     }
 }
 
-/// The times on a number's item, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Times {
-    first: Option<i64>,
-    last: Option<i64>,
-    paid: Option<i64>,
-}
-
 /// Why an event can't be applied, found while planning or committing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(crate) enum Obstacle {
     UnknownPhone,
     TooLarge,
+    /// What was known of the record at the system that tells of it is old: the change is to be judged anew.
+    LinkChanged,
 }
 
 impl Obstacle {
-    pub(super) fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::UnknownPhone => "unknown_phone_number",
             Self::TooLarge => "record_too_large",
+            Self::LinkChanged => "link_changed",
         }
     }
 
-    pub(super) fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::UnknownPhone => "Customer phone not found in CRM; replay the event once the number is known",
             Self::TooLarge => {
                 "the record that this event belongs to has grown over 200 KB; let the mapping's key tell more records apart"
             }
+            Self::LinkChanged => "other changes of the same record are at work; try again",
         }
     }
 }
@@ -211,11 +280,22 @@ impl Obstacle {
 /// DynamoDB takes items of 400 KB; a record larger than half of that is a mapping whose key never changes.
 const DOC_BYTES_MAX: usize = 200_000;
 
+/// What a write is about.
+enum Subject {
+    Record,
+    /// A number, and whether it must exist.
+    Phone(E164, bool),
+    /// The link to the system that the change comes from.
+    Link,
+    /// What depends on nothing.
+    Other,
+}
+
 /// The writes after the inbound event's own, and what each is for.
 pub(super) struct Plan {
     pub writes: Vec<Write>,
-    /// The number that each write changes, and whether it must exist; `None` for the record's write.
-    phones: Vec<Option<(E164, bool)>>,
+    /// What each write is about.
+    subjects: Vec<Subject>,
     pub after: Stored,
     /// The record's size as it is stored.
     pub doc_bytes: usize,
@@ -230,12 +310,16 @@ impl Plan {
             None => (0, None),
         };
         let mut record = before.cloned().unwrap_or_default();
-        record.apply(&Change {
-            event_key: effect.event_key,
-            stamp: effect.stamp,
-            received: effect.received,
-            fields: &effect.fields,
-        });
+        // What a system only knows from us leaves no trace: neither its time nor that it was told.
+        let is_echo = before.is_some() && effect.told.is_some() && effect.fields.is_empty();
+        if !is_echo {
+            record.apply(&Change {
+                event_key: effect.event_key,
+                stamp: effect.stamp,
+                received: effect.received,
+                fields: &effect.fields,
+            });
+        }
         let after = (version + 1, record);
         let doc = serde_json::to_string(&after.1).map_err(|_| Obstacle::TooLarge)?;
         if doc.len() > DOC_BYTES_MAX {
@@ -243,14 +327,20 @@ impl Plan {
         }
         let doc_bytes = doc.len();
         let first = record_write(effect, &after, doc, before.is_some());
-        let mut plan = Self { writes: vec![first], phones: vec![None], after, doc_bytes, events: Vec::new() };
+        let mut plan =
+            Self { writes: vec![first], subjects: vec![Subject::Record], after, doc_bytes, events: Vec::new() };
         for change in phone_changes(effect, before, &plan.after.1) {
             let exists = known.existing.get(&change.phone).copied().or(change.must_exist.then_some(true));
             if effect.publishes && exists == Some(false) {
                 plan.events.push(event::phone_created(&change.phone));
             }
-            plan.writes.push(change.write(effect, known.phones.get(&change.phone), exists));
-            plan.phones.push(Some((change.phone, change.must_exist)));
+            plan.add(
+                change.write(effect, known.phones.get(&change.phone), exists),
+                Subject::Phone(change.phone, change.must_exist),
+            );
+        }
+        for (write, subject) in in_step(effect, before, &plan.after) {
+            plan.add(write, subject);
         }
         if effect.publishes {
             let (kind, system) = (effect.kind, effect.system.as_str());
@@ -259,38 +349,85 @@ impl Plan {
         Ok(plan)
     }
 
+    fn add(&mut self, write: Write, subject: Subject) {
+        self.writes.push(write);
+        self.subjects.push(subject);
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = (&E164, bool)> {
+        self.subjects.iter().filter_map(|subject| match subject {
+            Subject::Phone(phone, must_exist) => Some((phone, *must_exist)),
+            Subject::Record | Subject::Link | Subject::Other => None,
+        })
+    }
+
     /// The numbers that it changes.
     pub(super) fn phones(&self) -> impl Iterator<Item = &E164> {
-        self.phones.iter().flatten().map(|(phone, _)| phone)
+        self.numbers().map(|(phone, _)| phone)
     }
 
     /// The numbers of which subscribers are to be told if they are new, and nobody knows yet whether they are.
     pub(super) fn undecided(&self, effect: &Effect<'_>, known: &Known) -> Vec<E164> {
-        let open = |(phone, must_exist): &&(E164, bool)| !must_exist && !known.existing.contains_key(phone);
-        let phones = self.phones.iter().flatten().filter(|_| effect.publishes).filter(open);
+        let open = |(phone, must_exist): &(&E164, bool)| !must_exist && !known.existing.contains_key(phone);
+        let phones = self.numbers().filter(|_| effect.publishes).filter(open);
         phones.map(|(phone, _)| phone.clone()).collect()
     }
 
     /// Takes in what a refused transaction told. `refusals` are those of [`Plan::writes`].
     pub(super) fn learn(&self, refusals: Vec<Option<Refusal>>, known: &mut Known) -> Result<(), Obstacle> {
-        for (phone, refusal) in self.phones.iter().zip(refusals) {
-            match (phone, refusal) {
-                (_, None) => {}
-                (None, Some(item)) => known.record = item.as_ref().and_then(stored),
-                (Some((_, true)), Some(None)) => return Err(Obstacle::UnknownPhone),
-                (Some((phone, _)), Some(item)) => {
+        for (subject, refusal) in self.subjects.iter().zip(refusals) {
+            match (subject, refusal) {
+                (_, None) | (Subject::Other, _) => {}
+                (Subject::Record, Some(item)) => known.record = item.as_ref().and_then(stored),
+                (Subject::Phone(_, true), Some(None)) => return Err(Obstacle::UnknownPhone),
+                (Subject::Phone(phone, _), Some(item)) => {
                     known.note_phone(phone.clone(), item.is_some());
-                    let n = |name| item.as_ref().and_then(|i| i.get_number(name));
-                    known.phones.insert(phone.clone(), Times { first: n("f"), last: n("l"), paid: n("pl") });
+                    known.phones.insert(phone.clone(), Times::of(item.as_ref()));
                 }
+                (Subject::Link, Some(_)) => return Err(Obstacle::LinkChanged),
             }
         }
         Ok(())
     }
 }
 
+/// By what the record is found, and which systems are to be told of its change.
+fn in_step(effect: &Effect<'_>, before: Option<&Record>, (version, after): &Stored) -> Vec<(Write, Subject)> {
+    let (id, kind) = (effect.record_id.as_str(), effect.kind);
+    let found_by = matches::writes(effect.tenant, kind, id, (before, after));
+    let is_told = !effect.syncs.is_empty() && is_visible(kind, before, after);
+    let places = effect.syncs.iter().filter(|_| is_told).filter_map(|system| place_of(effect, system));
+    let marks = places.map(|place| link::mark(&place, *version, effect.now));
+    let own = effect.told.iter().flat_map(|told| told.writes((*version, after), effect.now));
+    let others = found_by.chain(marks).map(|write| (write, Subject::Other));
+    others.chain(own.map(|write| (write, Subject::Link))).collect()
+}
+
+fn place_of(effect: &Effect<'_>, system: &SystemId) -> Option<Place> {
+    let entity = Entity::of(effect.kind)?;
+    let (tenant, record_id) = (effect.tenant.clone(), effect.record_id.clone());
+    Some(Place { tenant, system: system.clone(), entity, record_id })
+}
+
+/// Whether a change shows over there: values changed, or it came or went.
+fn is_visible(kind: Kind, before: Option<&Record>, after: &Record) -> bool {
+    let is_there = |record: &Record| {
+        if kind == Kind::Interaction { contribution(record).is_some() } else { !record.is_deleted() }
+    };
+    let shown = |record: &Record| {
+        let own = |(name, value): &(&str, Value)| !name.starts_with('$') && *name != "updated_at" && !value.is_null();
+        record.fields().filter(own).map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>()
+    };
+    let old = before.filter(|before| is_there(before));
+    match (old, is_there(after)) {
+        (None, false) => false,
+        (Some(old), true) => shown(old) != shown(after),
+        _ => true,
+    }
+}
+
 /// Reads a record's item.
-pub(super) fn stored(item: &Item) -> Option<Stored> {
+pub(crate) fn stored(item: &Item) -> Option<Stored> {
     Some((item.get_number("v")?, record_of(item)?))
 }
 
@@ -314,91 +451,4 @@ fn record_write(effect: &Effect<'_>, (version, record): &Stored, doc: String, ex
         (ABSENT, Vec::new())
     };
     Write::Put { item, condition, values }
-}
-
-/// What changes on one number's item.
-struct PhoneChange {
-    phone: E164,
-    add: Counters,
-    contact: Option<(i64, i64)>,
-    paid: Option<i64>,
-    must_exist: bool,
-}
-
-fn phone_changes(effect: &Effect<'_>, before: Option<&Record>, after: &Record) -> Vec<PhoneChange> {
-    if effect.kind != Kind::Interaction {
-        // A contact's or company's number is thereby known to the CRM.
-        let named = |record: &Record| E164::try_from(record.text("phone_number")?.to_owned()).ok();
-        let phone = named(after).filter(|phone| before.and_then(named).as_ref() != Some(phone));
-        let known = |phone| PhoneChange { phone, add: Counters::new(), contact: None, paid: None, must_exist: false };
-        return phone.map(known).into_iter().collect();
-    }
-    let old = before.and_then(contribution);
-    let new = contribution(after);
-    let mut changes = Vec::new();
-    let moved = old.as_ref().map(|o| &o.phone) != new.as_ref().map(|n| &n.phone);
-    if let Some(old) = old.as_ref().filter(|_| moved) {
-        let add = difference(&Counters::new(), &old.counters);
-        changes.push(PhoneChange { phone: old.phone.clone(), add, contact: None, paid: None, must_exist: false });
-    }
-    if let Some(new) = new {
-        let old = old.filter(|_| !moved);
-        let add = difference(&new.counters, old.as_ref().map_or(&Counters::new(), |o| &o.counters));
-        let ms = |at: Timestamp| at.as_millisecond();
-        let same = old.as_ref().is_some_and(|o| o.contact == new.contact);
-        let contact = (!same).then_some((ms(new.contact.0), ms(new.contact.1)));
-        let paid = new.paid_at.filter(|at| old.as_ref().and_then(|o| o.paid_at) != Some(*at)).map(ms);
-        if !add.is_empty() || contact.is_some() || paid.is_some() {
-            let must_exist = old.is_none() && effect.unknown_phone == UnknownPhone::Fail;
-            changes.push(PhoneChange { phone: new.phone, add, contact, paid, must_exist });
-        }
-    }
-    changes
-}
-
-impl PhoneChange {
-    /// The counters are added to blindly. First and last contact can only widen: the guess is that this event is the
-    /// latest; where it isn't, the refusal brings the stored times.
-    fn write(&self, effect: &Effect<'_>, known: Option<&Times>, exists: Option<bool>) -> Write {
-        let n = |ms: i64| AttributeValue::N(ms.to_string());
-        let mut set = Vec::new();
-        let mut set_once = vec![("cr".to_owned(), n(effect.received.as_millisecond()))];
-        let mut conditions = Vec::new();
-        let mut values = Vec::new();
-        match exists {
-            Some(true) if self.must_exist || effect.publishes => conditions.push("attribute_exists(pk)".to_owned()),
-            Some(false) if effect.publishes => conditions.push(ABSENT.to_owned()),
-            _ => {}
-        }
-        let mut extend = |name: &str, to: i64, old: Option<Option<i64>>, outside: fn(i64, i64) -> bool| match old {
-            Some(Some(old)) if !outside(to, old) => {}
-            Some(old) => {
-                set.push((name.to_owned(), n(to)));
-                match old {
-                    None => conditions.push(format!("attribute_not_exists({name})")),
-                    Some(old) => {
-                        conditions.push(format!("{name} = :{name}"));
-                        values.push((format!(":{name}"), n(old)));
-                    }
-                }
-            }
-            None => {
-                // The guess leaves a first contact alone and moves the last ones on.
-                let assign = if name == "f" { &mut set_once } else { &mut set };
-                assign.push((name.to_owned(), n(to)));
-                conditions.push(format!("(attribute_not_exists({name}) OR {name} <= :{name})"));
-                values.push((format!(":{name}"), n(to)));
-            }
-        };
-        if let Some((first, last)) = self.contact {
-            extend("f", first, known.map(|k| k.first), |to, old| to < old);
-            extend("l", last, known.map(|k| k.last), |to, old| to > old);
-        }
-        if let Some(paid) = self.paid {
-            extend("pl", paid, known.map(|k| k.paid), |to, old| to > old);
-        }
-        let add = self.add.iter().map(|(name, amount)| (name.clone(), *amount)).collect();
-        let key = phone_key(effect.tenant, &self.phone);
-        Write::Update { key, set, set_once, add, condition: conditions.join(" AND "), values }
-    }
 }

@@ -153,7 +153,7 @@ pub async fn receive(hub: &Hub, call: &Call<'_>) -> Result<Answer, Refused> {
     };
     let over = admit(hub, &target, received_at).await?;
     let content_type = call.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let events = body::read(call.body, content_type, target.integration.config.batch).map_err(Refused::Body)?;
+    let events = body::read(call.body, content_type, target.integration.batch).map_err(Refused::Body)?;
     let take = |event, signed_id| Taken::new(call, &target, event, signed_id, received_at);
     match events {
         Events::One(event) => {

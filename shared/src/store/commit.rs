@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     error::SdkError,
-    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem, Update},
+    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
+    types::{
+        AttributeValue, Delete, Put, ReturnValue, ReturnValuesOnConditionCheckFailure::AllOld, TransactWriteItem,
+        Update as TransactUpdate,
+    },
 };
 
 use super::{Item, Key, Store, StoreError, classify};
@@ -26,20 +29,95 @@ pub enum Write {
         values: Values,
     },
     /// Changes an item.
-    Update {
-        /// Which one.
-        key: Key,
-        /// `SET …`, without the word.
-        set: Vec<(String, AttributeValue)>,
-        /// Attributes that are set only where they are absent.
-        set_once: Vec<(String, AttributeValue)>,
-        /// Numbers that are added to.
-        add: Vec<(String, i64)>,
-        /// On the item that was there.
-        condition: String,
-        /// Values in the condition.
-        values: Vec<(String, AttributeValue)>,
-    },
+    Update(Update),
+    /// Deletes an item, if it is there.
+    Delete(Key),
+}
+
+/// A change of an item, which is made where there is none.
+#[derive(Clone, Debug)]
+pub struct Update {
+    /// Which one.
+    pub key: Key,
+    /// Attributes that are set.
+    pub set: Vec<(String, AttributeValue)>,
+    /// Attributes that are set only where they are absent.
+    pub set_once: Vec<(String, AttributeValue)>,
+    /// Numbers that are added to.
+    pub add: Vec<(String, i64)>,
+    /// Attributes that are removed.
+    pub remove: Vec<String>,
+    /// On the item that was there; empty for none.
+    pub condition: String,
+    /// Values in the condition.
+    pub values: Vec<(String, AttributeValue)>,
+}
+
+impl Update {
+    /// One that changes nothing yet.
+    #[must_use]
+    pub fn new(key: &Key) -> Self {
+        Self {
+            key: key.clone(),
+            set: Vec::new(),
+            set_once: Vec::new(),
+            add: Vec::new(),
+            remove: Vec::new(),
+            condition: String::new(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Sets an attribute.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: AttributeValue) -> Self {
+        self.set.push((name.to_owned(), value));
+        self
+    }
+
+    /// Sets an attribute where it is absent.
+    #[must_use]
+    pub fn set_once(mut self, name: &str, value: AttributeValue) -> Self {
+        self.set_once.push((name.to_owned(), value));
+        self
+    }
+
+    /// Adds to a number; 0 changes nothing.
+    #[must_use]
+    pub fn add(mut self, name: &str, amount: i64) -> Self {
+        if amount != 0 {
+            self.add.push((name.to_owned(), amount));
+        }
+        self
+    }
+
+    /// Removes an attribute.
+    #[must_use]
+    pub fn remove(mut self, name: &str) -> Self {
+        self.remove.push(name.to_owned());
+        self
+    }
+
+    /// Only where this holds on the item that was there.
+    #[must_use]
+    pub fn when(mut self, condition: &str, values: &[(&str, AttributeValue)]) -> Self {
+        condition.clone_into(&mut self.condition);
+        self.values.extend(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        self
+    }
+
+    /// The expression with its names and values.
+    fn expression(&self) -> (String, Expression) {
+        let mut expression = Expression::default();
+        let mut sets = Vec::new();
+        for (list, once) in [(&self.set, false), (&self.set_once, true)] {
+            sets.extend(list.iter().map(|(name, value)| expression.assign(name, value.clone(), once)));
+        }
+        let adds: Vec<String> = self.add.iter().map(|(name, amount)| expression.add(name, *amount)).collect();
+        let removes: Vec<String> = self.remove.iter().map(|name| expression.name(name)).collect();
+        expression.values.extend(self.values.iter().cloned());
+        (clauses(&sets, &adds, &removes), expression)
+    }
 }
 
 /// Why one write of a transaction was refused: its condition didn't hold on this item (`None`: there was none).
@@ -109,6 +187,33 @@ impl Store {
         }
     }
 
+    /// Changes one item if its condition holds, and gives the whole item as it is then; else gives what is there.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails. It may then have been changed all the same.
+    pub async fn update(&self, change: Update) -> Result<Result<Item, Refusal>, StoreError> {
+        let (text, Expression { names, values }) = change.expression();
+        let mut request = self.dynamodb.update_item().table_name(&self.table).set_key(Some(change.key.attributes()));
+        request = request
+            .update_expression(text)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values((!values.is_empty()).then_some(values))
+            .return_values(ReturnValue::AllNew);
+        if !change.condition.is_empty() {
+            request = request.condition_expression(change.condition).return_values_on_condition_check_failure(AllOld);
+        }
+        match request.send().await {
+            Ok(answer) => Ok(Ok(answer.attributes.map(Item).unwrap_or_default())),
+            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => {
+                match context.into_err() {
+                    UpdateItemError::ConditionalCheckFailedException(e) => Ok(Err(e.item.map(Item))),
+                    _ => Ok(Err(None)),
+                }
+            }
+            Err(error) => Err(classify("UpdateItem", error)),
+        }
+    }
+
     /// Deletes an item, if it is there.
     ///
     /// # Errors
@@ -130,36 +235,34 @@ impl Store {
                 }
                 put.build().map(|put| TransactWriteItem::builder().put(put).build())
             }
-            Write::Update { key, set, set_once, add, condition, values } => {
-                let mut expression = Expression::default();
-                let set = set.into_iter().map(|(name, value)| expression.assign(&name, value, false));
-                let mut sets: Vec<String> = set.collect();
-                sets.extend(set_once.into_iter().map(|(name, value)| expression.assign(&name, value, true)));
-                let adds: Vec<String> = add.iter().map(|(name, amount)| expression.add(name, *amount)).collect();
-                let mut update = Update::builder()
+            Write::Update(change) => {
+                let (text, Expression { names, values }) = change.expression();
+                let mut update = TransactUpdate::builder()
                     .table_name(&self.table)
-                    .set_key(Some(key.attributes()))
-                    .update_expression(clauses(&sets, &adds));
-                if !condition.is_empty() {
-                    update = update.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
+                    .set_key(Some(change.key.attributes()))
+                    .update_expression(text)
+                    .set_expression_attribute_names(Some(names))
+                    .set_expression_attribute_values((!values.is_empty()).then_some(values));
+                if !change.condition.is_empty() {
+                    update =
+                        update.condition_expression(change.condition).return_values_on_condition_check_failure(AllOld);
                 }
-                expression.values.extend(values);
-                let values = (!expression.values.is_empty()).then_some(expression.values);
-                update = update
-                    .set_expression_attribute_names(Some(expression.names))
-                    .set_expression_attribute_values(values);
                 update.build().map(|update| TransactWriteItem::builder().update(update).build())
+            }
+            Write::Delete(key) => {
+                let delete = Delete::builder().table_name(&self.table).set_key(Some(key.attributes()));
+                delete.build().map(|delete| TransactWriteItem::builder().delete(delete).build())
             }
         };
         built.map_err(|e| StoreError::unbuildable("TransactWriteItems", &e))
     }
 }
 
-fn clauses(sets: &[String], adds: &[String]) -> String {
+fn clauses(sets: &[String], adds: &[String], removes: &[String]) -> String {
     let clause = |word: &str, parts: &[String]| {
         if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) }
     };
-    clause("SET", sets) + &clause("ADD", adds)
+    clause("SET", sets) + &clause("ADD", adds) + &clause("REMOVE", removes)
 }
 
 /// Names and values of an update expression. Attribute names hold outcomes and currencies, so all go in by placeholder.
@@ -170,11 +273,16 @@ struct Expression {
 }
 
 impl Expression {
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#n{}", self.names.len());
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
     fn place(&mut self, name: &str, value: AttributeValue) -> (String, String) {
-        let n = self.names.len();
-        self.names.insert(format!("#n{n}"), name.to_owned());
-        self.values.insert(format!(":n{n}"), value);
-        (format!("#n{n}"), format!(":n{n}"))
+        let (name, placeholder) = (self.name(name), format!(":n{}", self.values.len()));
+        self.values.insert(placeholder.clone(), value);
+        (name, placeholder)
     }
 
     fn assign(&mut self, name: &str, value: AttributeValue, once: bool) -> String {

@@ -23,6 +23,28 @@ pub enum Counted {
     DayFull,
 }
 
+/// What reserving calls gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// So many calls, at least one, are counted and may be made before `until`, when their minute ends.
+    Calls {
+        /// How many.
+        calls: u32,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// The limit of the minute is used up until it ends; nothing was counted.
+    MinuteFull {
+        /// When it ends.
+        until: Timestamp,
+    },
+    /// The limit of the day is used up until it ends; nothing was counted.
+    DayFull {
+        /// When it ends.
+        until: Timestamp,
+    },
+}
+
 /// Windows roll over under contention: one copy wins, the others find the new window at once. More rounds than this
 /// mean that something else is wrong.
 const ROUNDS_MAX: usize = 8;
@@ -36,10 +58,33 @@ struct Window {
     in_day: i64,
 }
 
+/// Calls that a minute and a day allow.
+#[derive(Clone, Copy)]
+struct Most {
+    in_minute: i64,
+    in_day: i64,
+}
+
+const MINUTE_SECONDS: i64 = 60;
+const DAY_SECONDS: i64 = 86_400;
+
 impl Window {
     fn at(now: Timestamp) -> Self {
         let seconds = now.as_second();
-        Self { minute: seconds.div_euclid(60), in_minute: 0, day: seconds.div_euclid(86_400), in_day: 0 }
+        let (minute, day) = (seconds.div_euclid(MINUTE_SECONDS), seconds.div_euclid(DAY_SECONDS));
+        Self { minute, in_minute: 0, day, in_day: 0 }
+    }
+
+    fn minute_ends(self) -> Timestamp {
+        end(self.minute, MINUTE_SECONDS)
+    }
+
+    fn day_ends(self) -> Timestamp {
+        end(self.day, DAY_SECONDS)
+    }
+
+    fn reserved(self, calls: i64) -> Reserved {
+        Reserved::Calls { calls: u32::try_from(calls).unwrap_or(0), until: self.minute_ends() }
     }
 
     fn of(item: &Item) -> Option<Self> {
@@ -60,30 +105,53 @@ impl Window {
     }
 }
 
+/// When the window of this number ends.
+fn end(number: i64, seconds: i64) -> Timestamp {
+    Timestamp::from_second((number + 1) * seconds).unwrap_or(Timestamp::MAX)
+}
+
 impl Store {
     /// Counts one call at `key` if the limits allow, in one call to DynamoDB; in two for the first of a window.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails; the call may then have been counted.
     pub async fn count(&self, key: &Key, limits: Limits, now: Timestamp) -> Result<Counted, StoreError> {
-        let (per_minute, per_day) = (i64::from(limits.per_minute), i64::from(limits.per_day));
+        Ok(match self.reserve(key, limits, 1, now).await? {
+            Reserved::Calls { .. } => Counted::Admitted,
+            Reserved::MinuteFull { .. } => Counted::MinuteFull,
+            Reserved::DayFull { .. } => Counted::DayFull,
+        })
+    }
+
+    /// Counts up to `calls` calls at `key`, as many as the limits still allow; as [`Store::count`] in the number of calls
+    /// to DynamoDB, and one more where fewer are left.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails; the calls may then have been counted.
+    pub async fn reserve(&self, key: &Key, limits: Limits, calls: u32, now: Timestamp) -> Result<Reserved, StoreError> {
+        let most = Most { in_minute: i64::from(limits.per_minute), in_day: i64::from(limits.per_day) };
         let mut current = Window::at(now);
-        for _ in 0..ROUNDS_MAX {
-            let Err(found) = self.count_in(key, current, per_minute, per_day).await? else {
-                return Ok(Counted::Admitted);
+        let mut wanted = i64::from(calls).min(most.in_minute).min(most.in_day);
+        for round in 0..ROUNDS_MAX {
+            if round == ROUNDS_MAX / 2 {
+                wanted = 1; // others take what is left faster than we learn how much it is
+            }
+            let Err(found) = self.count_in(key, current, most, wanted).await? else {
+                return Ok(current.reserved(wanted));
             };
             let known = found.as_ref().and_then(Window::of);
             let rolled = known.map_or(current, |known| known.rolled_to(Window::at(now)));
-            if rolled.in_day >= per_day {
-                return Ok(Counted::DayFull);
+            if rolled.in_day >= most.in_day {
+                return Ok(Reserved::DayFull { until: rolled.day_ends() });
             }
-            if rolled.in_minute >= per_minute {
-                return Ok(Counted::MinuteFull);
+            if rolled.in_minute >= most.in_minute {
+                return Ok(Reserved::MinuteFull { until: rolled.minute_ends() });
             }
+            wanted = wanted.min(most.in_minute - rolled.in_minute).min(most.in_day - rolled.in_day);
             if known == Some(rolled) {
-                current = rolled; // the stored window is ahead of this clock: count there
-            } else if self.roll(key, found.is_some().then_some(known).flatten(), rolled).await? {
-                return Ok(Counted::Admitted);
+                current = rolled; // the stored window is ahead of this clock, or has room for fewer: count there
+            } else if self.roll(key, found.is_some().then_some(known).flatten(), rolled, wanted).await? {
+                return Ok(rolled.reserved(wanted));
             }
         }
         Err(StoreError::Unavailable { operation: "UpdateItem", reason: "too many copies count at once".into() })
@@ -94,21 +162,22 @@ impl Store {
         &self,
         key: &Key,
         at: Window,
-        per_minute: i64,
-        per_day: i64,
+        most: Most,
+        calls: i64,
     ) -> Result<Result<(), Option<Item>>, StoreError> {
-        let update = "SET mc = mc + :one, dc = dc + :one";
-        let condition = "m = :m AND d = :d AND mc < :pm AND dc < :pd";
-        let values = [(":one", 1), (":m", at.minute), (":d", at.day), (":pm", per_minute), (":pd", per_day)];
+        let update = "SET mc = mc + :n, dc = dc + :n";
+        let condition = "m = :m AND d = :d AND mc <= :pm AND dc <= :pd";
+        let (per_minute, per_day) = (most.in_minute - calls, most.in_day - calls);
+        let values = [(":n", calls), (":m", at.minute), (":d", at.day), (":pm", per_minute), (":pd", per_day)];
         self.update_numbers(key, update, condition, &values).await
     }
 
-    /// The first call of a window: starts it with a count of one, unless another copy did.
-    async fn roll(&self, key: &Key, known: Option<Window>, to: Window) -> Result<bool, StoreError> {
+    /// The first calls of a window: starts it with their count, unless another copy did.
+    async fn roll(&self, key: &Key, known: Option<Window>, to: Window, calls: i64) -> Result<bool, StoreError> {
         let update = "SET m = :m, mc = :mc, d = :d, dc = :dc, #ttl = :ttl";
-        let ttl = ((to.day + 1) * 86_400).saturating_add_unsigned(self.counter_retention.as_secs());
-        let mut values =
-            vec![(":m", to.minute), (":mc", to.in_minute + 1), (":d", to.day), (":dc", to.in_day + 1), (":ttl", ttl)];
+        let ttl = ((to.day + 1) * DAY_SECONDS).saturating_add_unsigned(self.counter_retention.as_secs());
+        let (in_minute, in_day) = (to.in_minute + calls, to.in_day + calls);
+        let mut values = vec![(":m", to.minute), (":mc", in_minute), (":d", to.day), (":dc", in_day), (":ttl", ttl)];
         let condition = match known {
             None => ABSENT,
             Some(old) => {

@@ -14,10 +14,10 @@ mod queue;
 mod read;
 
 pub use self::{
-    commit::{Commit, Refusal, Values, Write},
+    commit::{Commit, Refusal, Update, Values, Write},
     error::{StoreError, classify},
     item::{Item, Key},
-    limits::Counted,
+    limits::{Counted, Reserved},
     queue::{Delayed, Message, Queue, SHARDS, WRITES_MAX, wait_partition},
     read::{Page, Range, Span},
 };
@@ -38,6 +38,8 @@ pub struct Store {
     table: String,
     retry_queue_url: String,
     delivery_queue_url: String,
+    /// Of contacts, companies, interactions.
+    sync_queue_urls: [String; 3],
     counter_retention: Duration,
 }
 
@@ -51,6 +53,7 @@ impl Store {
             table: settings.table.clone(),
             retry_queue_url: settings.retry_queue_url.clone(),
             delivery_queue_url: settings.delivery_queue_url.clone(),
+            sync_queue_urls: settings.sync_queue_urls.clone(),
             counter_retention: settings.counter_retention,
         }
     }

@@ -4,6 +4,8 @@
 //! `release-waiting` moves what is due soon into its queue. However long, a wait costs the same: about 4 write units and
 //! 2 read units.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::{
     error::BuildError,
     types::{AttributeValue, DeleteRequest, PutRequest, WriteRequest},
@@ -14,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{ABSENT, Item, Key, Page, Store, StoreError, Values, classify};
 use crate::{
+    connector::Entity,
     ids::{TenantId, sortable},
     time::millis_text,
 };
@@ -36,13 +39,15 @@ const DUE: &str = "due";
 pub const SHARDS: u8 = 4;
 
 /// The queues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Queue {
     /// Inbound events that wait for another try, and jobs of tenants: `process-retries`.
     #[default]
     Retries,
     /// Deliveries of outgoing webhooks: `deliver-webhooks`.
     Deliveries,
+    /// Runs of syncs: a queue for each of `sync-contacts`, `sync-companies` and `sync-interactions`.
+    Syncs(Entity),
 }
 
 /// A message and where it goes.
@@ -115,6 +120,9 @@ impl Store {
         match queue {
             Queue::Retries => &self.retry_queue_url,
             Queue::Deliveries => &self.delivery_queue_url,
+            Queue::Syncs(Entity::Contact) => &self.sync_queue_urls[0],
+            Queue::Syncs(Entity::Company) => &self.sync_queue_urls[1],
+            Queue::Syncs(Entity::Interaction) => &self.sync_queue_urls[2],
         }
     }
 
@@ -160,12 +168,32 @@ impl Store {
         after: Option<(String, Key)>,
         limit: i32,
     ) -> Result<Page, StoreError> {
+        self.due_between(partition, ("", &millis_text(until)), after, limit).await
+    }
+
+    /// A page of the keys in a partition of that index between two sort keys, these included.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn due_between(
+        &self,
+        partition: &str,
+        (from, to): (&str, &str),
+        after: Option<(String, Key)>,
+        limit: i32,
+    ) -> Result<Page, StoreError> {
         let text = AttributeValue::S;
         let mut request = self.dynamodb.query().table_name(&self.table).index_name(DUE).limit(limit);
         request = request
-            .key_condition_expression("due_pk = :pk AND due_at <= :until")
             .expression_attribute_values(":pk", text(partition.to_owned()))
-            .expression_attribute_values(":until", text(millis_text(until)));
+            .expression_attribute_values(":to", text(to.to_owned()));
+        // An empty text is no key.
+        request = if from.is_empty() {
+            request.key_condition_expression("due_pk = :pk AND due_at <= :to")
+        } else {
+            let request = request.key_condition_expression("due_pk = :pk AND due_at BETWEEN :from AND :to");
+            request.expression_attribute_values(":from", text(from.to_owned()))
+        };
         if let Some((due_at, key)) = after {
             let mut start = key.attributes();
             start.insert("due_pk".to_owned(), text(partition.to_owned()));
@@ -174,6 +202,22 @@ impl Store {
         }
         let answer = request.send().await.map_err(|e| classify("Query", e))?;
         Ok(Page::of(answer.items, answer.last_evaluated_key, "due_at"))
+    }
+
+    /// A page of the keys in a partition of that index whose sort keys begin with `prefix` and, with `until`, end with that
+    /// time or an earlier one, after `after`; with their sort keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn due_with(
+        &self,
+        partition: &str,
+        prefix: &str,
+        until: Option<Timestamp>,
+        (after, limit): (Option<(String, Key)>, i32),
+    ) -> Result<Page, StoreError> {
+        let end = until.map_or_else(|| "~".to_owned(), millis_text);
+        self.due_between(partition, (prefix, &format!("{prefix}{end}")), after, limit).await
     }
 
     /// What waits under `keys` (at most 100), as messages with the rest of their time; `None` for what is no longer there.
@@ -250,10 +294,12 @@ pub fn wait_partition(shard: u8) -> String {
 
 /// Messages with their positions, in batches that SQS takes, each for one queue.
 fn batches(messages: Vec<Delayed>) -> Vec<Vec<(usize, Delayed)>> {
-    let with_positions = messages.into_iter().enumerate();
-    let (retries, deliveries): (Vec<_>, Vec<_>) = with_positions.partition(|(_, d)| d.message.queue == Queue::Retries);
+    let mut queues: BTreeMap<Queue, Vec<(usize, Delayed)>> = BTreeMap::new();
+    for (position, delayed) in messages.into_iter().enumerate() {
+        queues.entry(delayed.message.queue).or_default().push((position, delayed));
+    }
     let mut batches: Vec<Vec<(usize, Delayed)>> = Vec::new();
-    for queue in [retries, deliveries] {
+    for queue in queues.into_values() {
         let mut bytes = usize::MAX;
         for (position, delayed) in queue {
             bytes = bytes.saturating_add(delayed.message.body.len());
@@ -270,15 +316,25 @@ fn batches(messages: Vec<Delayed>) -> Vec<Vec<(usize, Delayed)>> {
 }
 
 impl Queue {
+    /// All of them.
+    const ALL: [Self; 5] = [
+        Self::Retries,
+        Self::Deliveries,
+        Self::Syncs(Entity::Contact),
+        Self::Syncs(Entity::Company),
+        Self::Syncs(Entity::Interaction),
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Retries => "",
             Self::Deliveries => "deliveries",
+            Self::Syncs(entity) => entity.as_str(),
         }
     }
 
     fn named(name: &str) -> Self {
-        if name == Self::Deliveries.name() { Self::Deliveries } else { Self::Retries }
+        Self::ALL.into_iter().find(|queue| queue.name() == name).unwrap_or_default()
     }
 }
 

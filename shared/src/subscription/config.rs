@@ -10,6 +10,7 @@ use crate::{
     event::EventType,
     integration::FieldError,
     mapping::Filter,
+    outgoing::{RESERVED, header_name, is_header_value},
 };
 
 /// A subscription as the tenant writes it (contract §7, `subscription`).
@@ -68,24 +69,8 @@ const WAIT_SECONDS_MAX: u32 = 86_400;
 /// From one delivery in 100 s to more than one endpoint takes from one sender.
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=1_000.0;
 
-/// Headers that say what a request is, how it travels, or whose word it is.
-const RESERVED: [&str; 14] = [
-    "accept-encoding",
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-];
-const RESERVED_PREFIXES: [&str; 6] = ["webhook-", "x-webhook-", "svix-", "proxy-", "sec-", "x-amz"];
+/// Headers by which receivers tell whose word a request is.
+const RESERVED_PREFIXES: [&str; 4] = ["webhook-", "x-webhook-", "svix-", "x-amz"];
 
 /// Checks what a tenant wrote; with `before`, only the fields to be changed are given, and `null` takes one away.
 ///
@@ -244,17 +229,15 @@ impl Reader<'_> {
 
 /// What is wrong with a header of one's own.
 fn header_problem(name: &str, value: &Value) -> Option<String> {
-    let Ok(parsed) = HeaderName::try_from(name) else {
-        return Some("is no header's name; use letters, digits and hyphens".to_owned());
+    let name = match header_name(name) {
+        Ok(name) => name,
+        Err(problem) => return Some(problem.to_owned()),
     };
-    let lower = parsed.as_str();
-    if RESERVED.contains(&lower) || RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)) {
-        return Some("is reserved; choose another name".to_owned());
+    if RESERVED_PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix)) {
+        return Some(RESERVED.to_owned());
     }
     let Some(value) = value.as_str() else { return Some("must be text".to_owned()) };
-    let visible = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    let fits = value.len() <= HEADER_BYTES_MAX;
-    (!visible || !fits)
+    (!is_header_value(value) || value.len() > HEADER_BYTES_MAX)
         .then(|| format!("must be at most {HEADER_BYTES_MAX} visible ASCII characters, without line ends"))
 }
 

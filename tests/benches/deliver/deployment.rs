@@ -4,32 +4,32 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
-    time::SystemTime,
 };
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use aws_smithy_http_client::Builder as HttpClient;
-use jiff::Timestamp;
 use local::{
     Clock, Server,
     aws::{Aws, Tap},
     bundle::{Surroundings, functions},
     demo,
     options::Options,
-    template::Template,
 };
 use serde_json::{Value, json};
 use shared::{
     event::{Event, EventType, event_partition, events_of},
-    hub::{Hub, Settings},
+    hub::Hub,
     ids::TenantId,
     outgoing,
     store::Range,
 };
 use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 
-use super::sample;
+use super::{
+    function::{hub_at, system_time},
+    sample,
+};
+
+/// The function that is measured.
+pub const FUNCTION: &str = "deliver-webhooks";
 
 /// A deployment, until this is dropped.
 pub struct Deployment {
@@ -125,31 +125,8 @@ impl Deployment {
 
     /// A new copy of `deliver-webhooks`, that reaches the services by HTTP.
     pub fn hub(&self, aws_url: Option<&str>) -> Hub {
-        hub_at(aws_url.unwrap_or(&self.aws_url()))
+        hub_at(FUNCTION, aws_url.unwrap_or(&self.aws_url()))
     }
-}
-
-/// A copy of `deliver-webhooks` as deployed, but for the endpoints that it may call.
-pub fn hub_at(aws_url: &str) -> Hub {
-    let template = Template::bundled(aws_url).unwrap();
-    let environment = template.function("deliver-webhooks").unwrap().environment.clone();
-    let settings = Settings::from_env(|name| match name {
-        "ENDPOINTS" => Some("loopback".to_owned()),
-        _ => environment.get(name).cloned(),
-    });
-    let settings = settings.unwrap();
-    let sdk = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(aws_url)
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "bench")))
-        .http_client(HttpClient::new().build_http())
-        .retry_config(shared::hub::retries())
-        .timeout_config(shared::hub::timeouts())
-        .build();
-    let clock: shared::hub::Clock = Arc::new(timestamp);
-    let send = outgoing::client(settings.reach, Arc::clone(&clock));
-    Hub::new(settings, &sdk, (clock, Arc::new(shared::hub::system_random)), Arc::new(|_: &str| {}), send)
 }
 
 impl Drop for Deployment {
@@ -174,14 +151,4 @@ async fn serve(data_dir: Option<PathBuf>) -> Server {
         Ok(functions(aws, template, &surroundings)?)
     });
     server.await.unwrap()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a deployment has the system's clock")]
-fn system_time() -> SystemTime {
-    SystemTime::now()
-}
-
-/// The time now.
-pub fn timestamp() -> Timestamp {
-    Timestamp::try_from(system_time()).unwrap()
 }

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::wall_clock;
+use super::{http::end_of_request, measure::wall_clock};
 
 /// What it does with a webhook.
 #[derive(Clone)]
@@ -96,15 +96,4 @@ async fn serve(mut stream: TcpStream, manner: Manner, counts: Arc<Counts>) -> io
         buffer.drain(..end);
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
     }
-}
-
-/// Where the first request ends, once its headers are there.
-fn end_of_request(buffer: &[u8]) -> Option<usize> {
-    let head_end = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
-    let head = std::str::from_utf8(&buffer[..head_end]).unwrap();
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
-    });
-    Some(head_end + length.unwrap_or(0))
 }

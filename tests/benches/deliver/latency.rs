@@ -5,7 +5,9 @@ use std::{fs, path::Path, sync::mpsc, time::Duration};
 use super::{
     deployment::Deployment,
     endpoint::{Endpoint, Manner},
-    plain, quantile, wall_clock,
+    figures::quantile,
+    function::plain_client,
+    measure::wall_clock,
 };
 
 /// One after the other, so that none waits for another.
@@ -31,7 +33,7 @@ fn measure(name: &str, deployment: &Deployment) {
     // A new subscription is tried.
     arrivals.recv_timeout(PATIENCE).unwrap();
     let (client, runtime) =
-        (plain::client(), tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+        (plain_client(), tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
     let (mut since_answer, mut since_sent, mut posts) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..WARM_UP + WEBHOOKS {
         let sent = wall_clock();

@@ -3,6 +3,17 @@
 //! `cargo bench -p tests --bench deliver`, or one part: `… -- throughput`, `latency` or `memory`; `docs/benchmarks.md` holds
 //! the results.
 
+#[path = "../common/figures.rs"]
+mod figures;
+#[path = "../common/function.rs"]
+mod function;
+#[path = "../common/http.rs"]
+mod http;
+#[path = "../common/measure.rs"]
+mod measure;
+#[path = "../common/memory.rs"]
+mod resident;
+
 mod deployment;
 mod endpoint;
 mod latency;
@@ -10,8 +21,6 @@ mod memory;
 mod plain;
 mod sample;
 mod throughput;
-
-use std::time::Instant;
 
 fn main() {
     // The function's log lines are part of its work: with Lambda's own settings, as JSON.
@@ -30,25 +39,4 @@ fn main() {
             run();
         }
     }
-}
-
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    quantile(values, 50)
-}
-
-/// The value below which `percent` of all are.
-fn quantile(values: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values[(values.len() * percent / 100).min(values.len() - 1)]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of far fewer than 2^52")]
-fn as_f64(count: usize) -> f64 {
-    count as f64
-}
-
-#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
-fn wall_clock() -> Instant {
-    Instant::now()
 }

@@ -4,9 +4,8 @@
 //! where it doesn't belong to what is measured.
 
 use std::{
-    fs,
     io::{BufRead, BufReader, Write, stdin},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -19,10 +18,12 @@ use shared::{deliver, event::Event, store::Delayed};
 use tokio::runtime::Runtime;
 
 use super::{
-    as_f64,
-    deployment::{Deployment, hub_at},
+    deployment::{Deployment, FUNCTION},
     endpoint::{Endpoint, Manner},
+    figures::as_f64,
+    function::{hub_at, plain_client},
     plain,
+    resident::megabytes,
     sample::{BATCH, Delivery, batch, deliveries},
 };
 
@@ -83,12 +84,6 @@ fn measure(name: &str, role: &str, in_flight: usize) {
     println!("    {each:.2} KB a delivery");
 }
 
-fn megabytes(process: &Child, name: &str) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
-}
-
 /// What a child does. It ends with its parent.
 pub fn child(role: &str, told: &str) {
     let told: Told = serde_json::from_str(told).unwrap();
@@ -127,7 +122,7 @@ fn bundle(runtime: &Runtime, told: &Told) {
 
 /// A copy that knows the tenant already, with all batches at once.
 async fn function(told: &Told) {
-    let hub = hub_at(&told.aws_url);
+    let hub = hub_at(FUNCTION, &told.aws_url);
     let invoke = |n, subscription| {
         let bytes = batch(&nth_batch(n, &told.event, subscription), hub.now());
         deliver::handle(&hub, LambdaEvent::new(serde_json::from_slice(&bytes).unwrap(), Context::default()))
@@ -139,7 +134,7 @@ async fn function(told: &Told) {
 }
 
 async fn plain_posts(told: &Told) {
-    let client = &plain::client();
+    let client = &plain_client();
     let post = async |n, url| {
         let batch = nth_batch(n, &told.event, &told.subscription);
         join_all(batch.iter().map(|delivery| plain::post(client, url, &told.secret, delivery))).await;

@@ -6,27 +6,10 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderValue, header};
 use local::demo;
-use reqwest::{Client, redirect::Policy};
+use reqwest::Client;
 use sha2::Sha256;
 
-use super::{deployment::timestamp, sample::Delivery};
-
-/// A client with the hub's settings.
-pub fn client() -> Client {
-    shared::outgoing::install_tls();
-    Client::builder()
-        .redirect(Policy::none())
-        .referer(false)
-        .no_proxy()
-        .http1_only()
-        .retry(reqwest::retry::never())
-        .tcp_nodelay(true)
-        .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(20))
-        .pool_max_idle_per_host(16)
-        .build()
-        .unwrap()
-}
+use super::{function::timestamp, sample::Delivery};
 
 /// One post, and its answer to the end.
 pub async fn post(client: &Client, url: &str, secret: &str, delivery: &Delivery) {

@@ -11,7 +11,7 @@ use shared::{
     operation::{Deliver, Operation},
 };
 
-use super::deployment::timestamp;
+use super::function::timestamp;
 
 pub const SYSTEM: &str = "sarah_ai";
 /// The batch size of the template.

@@ -4,20 +4,21 @@
 //! batch after the other as on one copy of the function, and what counts is this thread's CPU time. Receiving and deleting
 //! messages are the event source's work on Lambda and don't count; reading the batch's JSON does.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
 use local::aws::Tap;
-use rustix::time::{ClockId, clock_gettime};
 use shared::{deliver, hub::Hub};
 use tracing::Instrument;
 
 use super::{
-    as_f64,
-    deployment::{Deployment, timestamp},
+    deployment::Deployment,
     endpoint::{Endpoint, Manner},
-    median, plain,
+    figures::{as_f64, median},
+    function::{plain_client, timestamp},
+    measure::thread_cpu,
+    plain,
     sample::{BATCH, Delivery, batch, deliveries},
 };
 
@@ -89,7 +90,7 @@ impl Stage {
 
     /// The same for plain posts.
     fn post(&self) -> f64 {
-        let client = plain::client();
+        let client = plain_client();
         let (url, secret) = (&self.endpoint.url, &self.secret);
         self.measure(&async |deliveries, _| {
             join_all(deliveries.iter().map(|delivery| plain::post(&client, url, secret, delivery))).await;
@@ -116,8 +117,4 @@ async fn invoke(hub: &Hub, bytes: &[u8]) {
     let span = tracing::info_span!("Lambda runtime invoke", requestId = "8286a188-ba32-4475-8077-530cd35c09a9");
     let answer = deliver::handle(hub, event).instrument(span).await.unwrap();
     assert!(answer.batch_item_failures.is_empty());
-}
-
-fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }

@@ -5,7 +5,13 @@
 //! one, a batch after the other as on one copy of the function, and what counts is this thread's CPU time.
 //! `cargo bench -p tests --bench drain`; `docs/benchmarks.md` holds the results.
 
+#[path = "../common/figures.rs"]
+mod figures;
+#[path = "../common/measure.rs"]
+mod measure;
 mod services;
+#[path = "../common/tenant.rs"]
+mod tenant;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,11 +19,14 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use shared::{hub::Hub, retry};
 
-use self::services::{Load, Services};
+use self::{
+    figures::{as_f64, median},
+    measure::thread_cpu,
+    services::{Load, Services},
+};
 
 const EVENTS: usize = 10_000;
 /// Floor and subject take turns, so that whatever else the machine does meets both.
@@ -134,19 +143,4 @@ async fn delete(sqs: &aws_sdk_sqs::Client, queue_url: &str, messages: Vec<Messag
     };
     let entries = messages.into_iter().enumerate().map(entry).collect();
     sqs.delete_message_batch().queue_url(queue_url).set_entries(Some(entries)).send().await.unwrap();
-}
-
-fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of far fewer than 2^52")]
-fn as_f64(count: usize) -> f64 {
-    count as f64
 }

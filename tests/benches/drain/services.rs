@@ -8,7 +8,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use aws_config::SdkConfig;
@@ -17,8 +17,7 @@ use aws_smithy_http_client::Builder as HttpClient;
 use jiff::Timestamp;
 use local::{
     aws::{Aws, Fault, Tap},
-    bundle::{Surroundings, functions, sdk_config},
-    lambda::Lambda,
+    bundle::sdk_config,
     template::Template,
 };
 use serde_json::{Value, json};
@@ -28,6 +27,8 @@ use shared::{
     operation::{Operation, Reason, Waiting},
 };
 use tokio::{net::TcpListener, sync::oneshot};
+
+use super::{measure::wall_clock, tenant::provision};
 
 const TENANT: &str = "tenant_demo";
 const FUNCTION: &str = "process-retries";
@@ -139,18 +140,8 @@ impl Drop for Services {
 
 async fn make_tenant(aws: &Aws, template: &Template) {
     let clock: local::Clock = Arc::new(|| UNIX_EPOCH + Duration::from_millis(now().as_millisecond().cast_unsigned()));
-    let url = "https://hub.example".to_owned();
-    let surroundings = Surroundings {
-        clock: Arc::clone(&clock),
-        random: random(),
-        emit: emit(),
-        send: None,
-        public_url: url,
-        interactive: false,
-    };
-    let functions = functions(aws, template, &surroundings).unwrap();
     let tenant = json!({"tenant_id": TENANT, "name": "Demo", "default_region": "US", "integrations": [{"system_id": "sarah_ai"}]});
-    Lambda::new(template, functions, clock, 1).unwrap().invoke("provision-tenant", tenant).await.unwrap();
+    provision(aws, template, tenant, (clock, random())).await;
 }
 
 async fn fill(aws: &Aws, queue_url: &str, messages: Vec<String>) {
@@ -180,9 +171,4 @@ fn random() -> Random {
     Arc::new(move || {
         u128::from(count.fetch_add(1, Ordering::Relaxed)).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "how long a transaction holds its number is real time")]
-fn wall_clock() -> Instant {
-    Instant::now()
 }

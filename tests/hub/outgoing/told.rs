@@ -15,7 +15,7 @@ async fn a_call_is_told_in_the_contracts_form() {
     let arrivals = world.internet.take();
     assert_eq!(types(&arrivals), ["phone_number.interaction.created"]);
     let (arrival, body) = (&arrivals[0], arrivals[0].json());
-    assert_eq!(arrival.url, URL);
+    assert_eq!((arrival.method.as_str(), arrival.url.as_str()), ("POST", URL));
     assert_eq!(body["event_id"], arrival.id());
     assert_eq!(body["event_type"], "phone_number.interaction.created");
     assert_eq!((&body["source_system"], &body["tenant_id"]), (&json!("smrt_crm"), &json!(tenant.id)));

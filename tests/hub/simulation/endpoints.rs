@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use shared::outgoing::{Reply, SendError};
 
 use super::{
+    crm::Crms,
     hooks::{Mood, Subscription, failing_status},
     journal::Journal,
     plan::Plan,
@@ -57,7 +58,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    pub fn begin(world: &World, plan: &Plan, journal: &Arc<Journal>) -> Arc<Self> {
+    pub fn begin(world: &World, plan: &Plan, journal: &Arc<Journal>, crms: Option<Arc<Crms>>) -> Arc<Self> {
         let endpoints = Arc::new(Self {
             journal: Arc::clone(journal),
             rng: Mutex::new(Rng::with_seed(plan.seed.rotate_left(17) ^ 0xE4D0)),
@@ -65,7 +66,10 @@ impl Endpoints {
             told: Mutex::default(),
         });
         let answering = Arc::clone(&endpoints);
-        world.internet.answer(move |arrival| answering.answer(arrival));
+        world.internet.answer(move |arrival| {
+            let by_crm = crms.as_ref().and_then(|crms| crms.answer(arrival));
+            by_crm.unwrap_or_else(|| answering.answer(arrival))
+        });
         endpoints
     }
 

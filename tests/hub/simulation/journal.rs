@@ -1,14 +1,21 @@
 //! What is seen while a seed runs.
 
-use std::sync::{
-    Mutex, OnceLock,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{hooks::Subscription, traffic::SYSTEMS};
+use super::{
+    crm,
+    hooks::Subscription,
+    traffic::{SYSTEMS, Terms, terms},
+};
 use crate::world::{Answer, World};
 
 /// An answer to a sender.
@@ -39,6 +46,8 @@ pub struct Journal {
     /// Since when they were off by how much.
     jumps: Mutex<Vec<(Timestamp, i64)>>,
     subscriptions: OnceLock<Vec<Subscription>>,
+    crm_terms: OnceLock<Terms>,
+    secrets_failed_at: Mutex<Option<Timestamp>>,
     story: Mutex<Vec<String>>,
     violations: Mutex<Vec<String>>,
     replies: Mutex<Vec<Reply>>,
@@ -55,6 +64,8 @@ impl Journal {
             off_seconds: AtomicI64::new(0),
             jumps: Mutex::default(),
             subscriptions: OnceLock::new(),
+            crm_terms: OnceLock::new(),
+            secrets_failed_at: Mutex::default(),
             story: Mutex::default(),
             violations: Mutex::default(),
             replies: Mutex::default(),
@@ -85,6 +96,29 @@ impl Journal {
         let jumps = self.jumps.lock().unwrap();
         let off = jumps.iter().rev().find(|(at, _)| *at <= time).map_or(0, |(_, off)| *off);
         time + SignedDuration::from_secs(off)
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> Duration {
+        self.began.get().map(|(began, _)| began.elapsed()).unwrap_or_default()
+    }
+
+    pub fn secrets_failed(&self) {
+        *self.secrets_failed_at.lock().unwrap() = Some(self.time());
+    }
+
+    /// Whether secrets couldn't be read at some time since: runs of one copy wait for the same read.
+    pub fn secrets_failed_since(&self, start: Timestamp) -> bool {
+        self.secrets_failed_at.lock().unwrap().is_some_and(|at| at >= start)
+    }
+
+    pub fn connected(&self, terms: Terms) {
+        self.crm_terms.get_or_init(|| terms);
+    }
+
+    /// What a system is configured with.
+    pub fn terms(&self, system: &str) -> Terms {
+        self.crm_terms.get().copied().filter(|_| system == crm::SYSTEM).unwrap_or_else(|| terms(system))
     }
 
     pub fn subscribed(&self, subscriptions: Vec<Subscription>) {

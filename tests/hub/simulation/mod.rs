@@ -1,8 +1,8 @@
 //! The simulation: the whole bundle in one process and in virtual time, in weather that a seed decides. Senders repeat,
-//! reorder, race and give up; AWS refuses, throttles, is slow, doesn't answer, or loses the answer; functions die between
-//! any two calls; queues deliver twice, late and out of order, and the stream loses records; the endpoints of outgoing
-//! webhooks fail, hang, redirect and lie; clocks jump. After the storm a model that knows only what was sent looks whether
-//! everything came out as it should.
+//! reorder, race and give up; AWS refuses, throttles, is slow, doesn't answer, or loses the answer; functions die
+//! between any two calls; queues deliver twice, late and out of order, and the stream loses records; the endpoints of
+//! outgoing webhooks fail, hang, redirect and lie, and so do CRMs, whose records are changed on both sides at once;
+//! clocks jump. After the storm a model that knows only what was sent looks whether everything came out as it should.
 //!
 //! `cargo test` runs as many seeds as fit into [`SECONDS`]. Many more, or one with its story:
 //!
@@ -12,6 +12,7 @@
 //! ```
 
 mod attempts;
+mod crm;
 mod endpoints;
 mod hooks;
 mod journal;
@@ -34,7 +35,15 @@ use std::{
 use futures_util::future::join_all;
 use tokio::time::sleep;
 
-use self::{endpoints::Endpoints, journal::Journal, model::Model, plan::Plan, queue::Queue, weather::Weather};
+use self::{
+    crm::{Crms, People},
+    endpoints::Endpoints,
+    journal::Journal,
+    model::Model,
+    plan::Plan,
+    queue::Queue,
+    weather::Weather,
+};
 use crate::world::World;
 
 /// How long `cargo test` begins new seeds.
@@ -110,7 +119,7 @@ fn simulate(seed: u64, aloud: bool) -> Result<Vec<String>, Vec<String>> {
 
 async fn run(plan: &Plan, journal: &Arc<Journal>) {
     let world = Arc::new(World::wrapped(weather::mortal(journal), plan.seed).await);
-    let tenants = traffic::provision(&world).await;
+    let tenants = traffic::provision(&world, plan.crm.as_ref()).await;
     journal.subscribed(hooks::subscribe(&world, &tenants, &plan.hooks).await);
     // Off the whole seconds at which the embedded queue looks after itself; see `Queue::feed`.
     sleep(Duration::from_millis(537)).await;
@@ -118,18 +127,25 @@ async fn run(plan: &Plan, journal: &Arc<Journal>) {
     // The AWS SDK takes its jitter from here.
     fastrand::seed(plan.seed);
     let weather = Weather::begin(&world, plan, journal);
-    let endpoints = Endpoints::begin(&world, plan, journal);
-    let queue = Queue::begin(&world, plan, journal).await;
+    let crms = Crms::begin(&world, &tenants, plan, journal);
+    let endpoints = Endpoints::begin(&world, plan, journal, crms.clone());
+    let queue = Queue::begin(&world, plan, journal, crms.clone()).await;
     let senders = plan.events.iter().enumerate().map(|(index, _)| {
         let sender = traffic::Sender::new(&world, &tenants, plan, index, journal);
         tokio::spawn(sender.run())
     });
-    let senders: Vec<_> = senders.collect();
+    let mut senders: Vec<_> = senders.collect();
+    senders.extend(
+        crms.iter().flat_map(|crms| People::all(&world, crms, &tenants)).map(|people| tokio::spawn(people.run())),
+    );
     let storm = tokio::spawn(weather.clone().jump_about());
     join_all(senders).await;
     storm.await.unwrap();
     weather.clear();
     endpoints.calm();
+    if let Some(crms) = &crms {
+        crms.calm();
+    }
     queue.calm();
 
     let model = Model { world: &world, tenants: &tenants, plan, journal, endpoints: &endpoints };
@@ -152,6 +168,10 @@ async fn run(plan: &Plan, journal: &Arc<Journal>) {
     model.replay_some().await;
     queue.drain(DRAIN).await;
     model.check(true).await;
+    if let Some(crms) = &crms {
+        crms.check(&model).await;
+        crms.check_quiet(&queue).await;
+    }
     queue.check_dead_letters().await;
     queue.stop();
     sleep(Duration::from_secs(30)).await;

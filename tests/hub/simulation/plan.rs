@@ -6,6 +6,7 @@ use fastrand::Rng;
 use local::aws::Service;
 
 use super::{
+    crm::CrmPlan,
     hooks::{Hook, hooks},
     traffic::{Event, What},
 };
@@ -42,6 +43,8 @@ pub struct Plan {
     pub hooks: Vec<Hook>,
     /// The share of the stream's records that are lost for good.
     pub lost: f64,
+    /// The tenants' CRMs.
+    pub crm: Option<CrmPlan>,
 }
 
 /// How often a number is, mostly: half of the seeds have none of it.
@@ -78,6 +81,7 @@ impl Plan {
             seed,
             lost: if may_lose { outgoing.f64() * 0.5 } else { 0.0 },
             hooks,
+            crm: CrmPlan::of(seed, span),
             faults: share(rng, 0.2),
             kills: share(rng, 0.05),
             latency_ms: if rng.bool() { 0 } else { rng.u64(1..100) },

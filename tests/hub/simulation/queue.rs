@@ -19,13 +19,23 @@ use fastrand::Rng;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{journal::Journal, plan::Plan};
+use super::{crm::Crms, journal::Journal, plan::Plan};
 use crate::world::World;
+
+/// The queues, the functions that they feed, and how many messages these take at once.
+const SOURCES: [(&str, &str, usize); 5] = [
+    ("RetryQueue", "process-retries", 10),
+    ("DeliveryQueue", "deliver-webhooks", 10),
+    ("SyncContactsQueue", "sync-contacts", 1),
+    ("SyncCompaniesQueue", "sync-companies", 1),
+    ("SyncInteractionsQueue", "sync-interactions", 1),
+];
 
 /// A queue that feeds a function.
 struct Source {
     name: &'static str,
     function: &'static str,
+    batch: usize,
     sqs: Client,
     url: String,
 }
@@ -59,20 +69,25 @@ pub struct Queue {
     /// When the last of them is found.
     found_at: Mutex<Option<Instant>>,
     sources: Vec<Arc<Source>>,
+    crms: Option<Arc<Crms>>,
     is_calm: AtomicBool,
     is_over: AtomicBool,
     under_way: AtomicUsize,
 }
 
 impl Queue {
-    pub async fn begin(world: &Arc<World>, plan: &Plan, journal: &Arc<Journal>) -> Arc<Self> {
+    pub async fn begin(world: &Arc<World>, plan: &Plan, journal: &Arc<Journal>, crms: Option<Arc<Crms>>) -> Arc<Self> {
         let mut sources = Vec::new();
-        for (name, function) in [("RetryQueue", "process-retries"), ("DeliveryQueue", "deliver-webhooks")] {
-            let (sqs, url) = world.queue(name).await;
-            sources.push(Arc::new(Source { name, function, sqs, url }));
-        }
-        if plan.hooks.is_empty() {
-            sources.truncate(1);
+        for (name, function, batch) in SOURCES {
+            let is_used = match function {
+                "deliver-webhooks" => !plan.hooks.is_empty(),
+                "process-retries" => true,
+                _ => crms.is_some(),
+            };
+            if is_used {
+                let (sqs, url) = world.queue(name).await;
+                sources.push(Arc::new(Source { name, function, batch, sqs, url }));
+            }
         }
         let queue = Arc::new(Self {
             world: Arc::clone(world),
@@ -86,6 +101,7 @@ impl Queue {
             lost: plan.lost,
             found_at: Mutex::default(),
             sources,
+            crms,
             is_calm: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
@@ -135,7 +151,7 @@ impl Queue {
             messages.sort_by(|one, other| one.body().cmp(&other.body()));
             self.rng.lock().unwrap().shuffle(&mut messages);
             while !messages.is_empty() {
-                let size = self.rng.lock().unwrap().usize(1..=messages.len());
+                let size = self.rng.lock().unwrap().usize(1..=messages.len().min(source.batch));
                 let batch = messages.split_off(messages.len() - size);
                 if self.unlucky(self.twice) {
                     tokio::spawn(Arc::clone(&self).deliver(Arc::clone(&source), batch.clone()));
@@ -195,10 +211,14 @@ impl Queue {
     /// A quiet minute in a calm needs no run; that saves most of the time of a long wait. Where nothing was lost, nothing
     /// may need to be found either.
     async fn is_needed(&self, function: &str) -> bool {
-        if function == "sweep-events" { self.lost > 0.0 } else { !self.world.waits().await.is_empty() }
+        match function {
+            "sweep-events" => self.lost > 0.0,
+            "schedule-syncs" => !self.world.marks().await.is_empty(),
+            _ => !self.world.waits().await.is_empty(),
+        }
     }
 
-    async fn run(self: Arc<Self>, function: String) {
+    pub async fn run(self: Arc<Self>, function: String) {
         match self.world.invoke(&function, json!({})).await {
             Ok(answer) if answer["released"].as_u64() == Some(0) => {}
             answer => self.journal.say(&format!("{function}: {}", answer.is_ok())),
@@ -230,14 +250,18 @@ impl Queue {
         left.push((self.under_way.load(Ordering::Relaxed) as u64, "batches under way"));
         let is_lost = self.found_at.lock().unwrap().is_some_and(|at| Instant::now() < at);
         left.push((is_lost.into(), "events to be found"));
+        if let Some(crms) = &self.crms {
+            left.push((crms.untold() as u64, "webhooks of CRMs"));
+            left.push((self.world.marks().await.len() as u64, "records to be sent"));
+        }
         left.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
     }
 
     /// Nothing may be left that nothing can be done with.
     pub async fn check_dead_letters(&self) {
-        for name in ["RetryDeadLetters", "DeliveryDeadLetters"] {
+        for name in ["RetryDeadLetters", "DeliveryDeadLetters", "SyncDeadLetters"] {
             let (sqs, url) = self.world.queue(name).await;
-            let count = Source { name, function: "", sqs, url }.count().await;
+            let count = Source { name, function: "", batch: 0, sqs, url }.count().await;
             if count > 0 {
                 self.journal.violation(format!("there are {count} {name}"));
             }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
+    crm::CrmPlan,
     journal::{Journal, Reply},
     plan::Plan,
 };
@@ -34,6 +35,7 @@ pub enum What {
 }
 
 /// A retry policy and a limit a minute, as configured.
+#[derive(Clone, Copy, Debug)]
 pub struct Terms {
     pub max_attempts: u32,
     pub base_seconds: f64,
@@ -56,6 +58,18 @@ pub fn terms(system: &str) -> Terms {
     }
 }
 
+impl Terms {
+    /// An integration with these.
+    pub fn config(self, system: &str) -> Value {
+        let Self { max_attempts, base_seconds, factor, per_minute, queues } = self;
+        json!({
+            "system_id": system,
+            "limits": {"per_minute": per_minute, "per_day": 100_000, "when_exceeded": if queues { "queue" } else { "reject" }},
+            "retry": {"max_attempts": max_attempts, "base_delay_seconds": base_seconds, "backoff_factor": factor},
+        })
+    }
+}
+
 pub fn number(index: usize) -> String {
     format!("+1415555013{index}")
 }
@@ -65,16 +79,11 @@ pub fn mark(tenant: usize) -> &'static str {
     ["mark-of-alpha", "mark-of-beta"][tenant]
 }
 
-pub async fn provision(world: &World) -> Vec<Tenant> {
+pub async fn provision(world: &World, crm: Option<&CrmPlan>) -> Vec<Tenant> {
     let mut tenants = Vec::new();
-    for name in ["alpha", "beta"] {
+    for (index, name) in ["alpha", "beta"].into_iter().enumerate() {
         let systems = SYSTEMS.map(|system| {
-            let Terms { max_attempts, base_seconds, factor, per_minute, queues } = terms(system);
-            let mut config = json!({
-                "system_id": system,
-                "limits": {"per_minute": per_minute, "per_day": 100_000, "when_exceeded": if queues { "queue" } else { "reject" }},
-                "retry": {"max_attempts": max_attempts, "base_delay_seconds": base_seconds, "backoff_factor": factor},
-            });
+            let mut config = terms(system).config(system);
             if system == "helpdesk" {
                 config["signature"] = json!({"scheme": "standard"});
                 config["mapping"] = json!({"system_id": system, "event_id": "id", "event_type": "type", "key": "ticket.id",
@@ -84,6 +93,8 @@ pub async fn provision(world: &World) -> Vec<Tenant> {
             }
             config
         });
+        let mut systems = systems.to_vec();
+        systems.extend(crm.map(|plan| plan.config(index, name)));
         tenants.push(world.provision(name, &systems).await);
     }
     tenants

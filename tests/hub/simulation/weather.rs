@@ -27,7 +27,6 @@ use super::{
     endpoints::Post,
     journal::{Admitted, Journal},
     plan::Plan,
-    traffic::terms,
 };
 use crate::world::{World, Wrap};
 
@@ -120,7 +119,9 @@ fn given(event: &Value, now: Timestamp) -> Vec<Waiting> {
     operations
         .filter_map(|operation| match operation {
             Operation::Inbound(waiting) => Some(waiting),
-            Operation::ReplayFailures(_) | Operation::Deliver(_) | Operation::ReplayEvents(_) => None,
+            Operation::ReplayFailures(_) | Operation::Deliver(_) | Operation::ReplayEvents(_) | Operation::Sync(_) => {
+                None
+            }
         })
         .collect()
 }
@@ -247,6 +248,9 @@ impl Invocation {
         let request: Value = serde_json::from_slice(call.body).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap();
         seen.failed |= fault != Fault::None;
+        if call.service == Service::SecretsManager && fault != Fault::None {
+            journal.secrets_failed();
+        }
         if call.service == Service::DynamoDb && fault != Fault::None {
             seen.table_failed = true;
             let key = |name: &str| request["Key"][name]["S"].as_str().unwrap_or_default();
@@ -264,12 +268,13 @@ impl Invocation {
         {
             match Operation::from_message(message, journal.clock()) {
                 Ok(Operation::Inbound(waiting)) => {
-                    if let Err(why) = self.may_send(&waiting, seen.table_failed, journal.clock()) {
+                    if let Err(why) = self.may_send(&waiting, seen.table_failed, journal) {
                         journal.violation(format!("{} let {} wait: {why}", self.function, describe(&waiting)));
                     }
                 }
                 Ok(Operation::Deliver(next)) if self.function == "deliver-webhooks" => {
-                    let failed_wait = request["DelaySeconds"].as_u64().filter(|_| seen.failed);
+                    let failed_wait = request["DelaySeconds"].as_u64();
+                    let failed_wait = failed_wait.filter(|_| seen.failed || journal.secrets_failed_since(self.start));
                     if let Err(why) = self.attempts.may_send(&next, failed_wait, journal) {
                         journal.violation(format!("at {} {next:?} was sent on: {why}", journal.clock()));
                     }
@@ -292,8 +297,8 @@ impl Invocation {
     }
 
     /// Whether an event may wait like this: by its system's policy, and not for ever.
-    fn may_send(&self, next: &Waiting, table_failed: bool, now: Timestamp) -> Result<(), String> {
-        let terms = terms(next.event.system_id.as_str());
+    fn may_send(&self, next: &Waiting, table_failed: bool, journal: &Journal) -> Result<(), String> {
+        let (terms, now) = (journal.terms(next.event.system_id.as_str()), journal.clock());
         let wait = next.due.duration_since(now).as_secs_f64();
         let by_policy = |n: u32| {
             let least = terms.base_seconds * terms.factor.powi(i32::try_from(n).unwrap());

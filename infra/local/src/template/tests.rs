@@ -37,6 +37,9 @@ fn the_bundled_template_is_read() {
             ("RETRY_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-RetryQueue"),
             ("SECRETS_PREFIX", "smrt/local/tenant/"),
             ("STAGE", "local"),
+            ("SYNC_COMPANIES_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-SyncCompaniesQueue"),
+            ("SYNC_CONTACTS_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-SyncContactsQueue"),
+            ("SYNC_INTERACTIONS_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-SyncInteractionsQueue"),
             ("TABLE_NAME", "smrt-local-HubTable"),
         ]
     );

@@ -130,7 +130,7 @@ proptest! {
         if let Ok(rule) = parse_rule(&rule).and_then(|rule| rule.compile()) {
             let _ = map(&rule, &payload);
             if let Some(record) = payload.as_object() {
-                let _ = rule.outward("*", record);
+                let _ = rule.outward("*", record, Nulls::Skip);
             }
         }
     }
@@ -158,7 +158,7 @@ proptest! {
         let record = json!({"phone_number": format!("+1415{number}"), "duration_seconds": seconds, "outcome": outcome,
             "occurred_at": jiff::Timestamp::from_second(seen).expect("in range").to_string(),
             "payment": {"amount": amount, "currency": currency}, "agent_name": name, "metadata": {"flag": flag}});
-        let outward = rule.outward("*", record.as_object().expect("an object")).expect("the event is named");
+        let outward = rule.outward("*", record.as_object().expect("an object"), Nulls::Skip).expect("the event is named");
         prop_assert!(outward.left_out.is_empty(), "{:?}", outward.left_out);
         let again = mapped(map(&rule, &outward.value));
         let mut nested = Map::new();

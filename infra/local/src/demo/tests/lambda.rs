@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
+use shared::connector::Entity;
 use shared::event::{self, Event, EventType};
 use shared::hub::Settings;
-use shared::ids::{TenantId, sortable};
-use shared::operation::{Deliver, Operation, Reason, Waiting};
+use shared::ids::{SystemId, TenantId, sortable};
+use shared::operation::{Deliver, Operation, Reason, SyncJob, SyncTask, Waiting};
 use shared::signature::SignatureConfig;
 use shared::store::Write;
 
@@ -99,6 +100,14 @@ async fn events_of_requests() -> BTreeMap<String, Value> {
     }
     lambda.invoke("release-waiting", every("EveryMinute")).await.unwrap();
     lambda.invoke("sweep-events", every("EveryHour")).await.unwrap();
+    lambda.invoke("schedule-syncs", every("EveryFiveMinutes")).await.unwrap();
+    for (entity, function, queue) in [
+        (Entity::Contact, "sync-contacts", "SyncContactsQueue"),
+        (Entity::Company, "sync-companies", "SyncCompaniesQueue"),
+        (Entity::Interaction, "sync-interactions", "SyncInteractionsQueue"),
+    ] {
+        lambda.invoke(function, sync_job(entity, queue)).await.unwrap();
+    }
     lambda.invoke("publish-events", outbox()).await.unwrap();
     lambda.invoke("deliver-webhooks", delivery()).await.unwrap();
     let seen = seen.lock().unwrap().clone();
@@ -178,6 +187,13 @@ fn delivery() -> Value {
     let event_itself = Some(Event::transient(EventType::PhoneNumberCreated, at, &number));
     let delivery = Deliver { event: event_itself, ..Deliver::first(&tenant, &subscription, &event) };
     message_from("DeliveryQueue", &Operation::Deliver(Box::new(delivery)).to_message().body)
+}
+
+/// A batch of one job: what is marked is to be sent to a CRM that the demo tenant doesn't have.
+fn sync_job(entity: Entity, queue: &str) -> Value {
+    let (tenant_id, system_id) = (TenantId::parse(TENANT).unwrap(), SystemId::parse("external_crm").unwrap());
+    let job = SyncJob { tenant_id, system_id, entity, task: SyncTask::Send, due: None };
+    message_from(queue, &Operation::Sync(job).to_message().body)
 }
 
 /// What EventBridge Scheduler sends.

@@ -1,0 +1,205 @@
+//! `sync-contacts`, `sync-companies`, `sync-interactions`: work off their queues of jobs, one job a run.
+
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use lambda_runtime::{Error, LambdaEvent};
+
+use super::{
+    flight::Flight,
+    import::Progress,
+    link::{mark, marks_partition, marks_prefix},
+    run::{Run, Stop, resumption},
+    schedule::job,
+    state::{self, Health, Lease, Scope, system_key},
+};
+use crate::{
+    batch::{Left, contained, leave},
+    connector::{Connector, EntityPlan},
+    hub::Hub,
+    limits::outbound::Quota,
+    operation::{Operation, SyncJob, SyncTask},
+    process::stored,
+    registry::Target,
+    store::{Item, Range, StoreError, Write},
+    tenant::TenantContext,
+};
+
+/// A run begins nothing more so long before its time is over: its calls may take 30 s, and what comes of them is written.
+const MARGIN: Duration = Duration::from_secs(45);
+/// A job may take this long, within the function's 300 s.
+const JOB_TIME_MAX: Duration = Duration::from_secs(290);
+/// What is due sooner than the next schedule is waited for by a job of its own.
+const SOON: Duration = Duration::from_mins(5);
+/// A job that finds another at work comes again after this time, unless that one does its work.
+const AFTER_ANOTHER: Duration = Duration::from_secs(20);
+/// Records that are marked in one go, and pages of one run.
+const MARKED_PAGE: i32 = 25;
+const MARKED_PAGES: usize = 400;
+
+/// Works off one batch.
+///
+/// # Errors
+/// None: each message has its own outcome.
+pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+    let deadline = i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let end = deadline.and_then(|at| at.checked_sub(MARGIN).ok());
+    let mut response = SqsBatchResponse::default();
+    for message in &event.payload.records {
+        if let Err(error) = contained(JOB_TIME_MAX, work_off(hub, message, end)).await {
+            leave(&mut response, message, &error);
+        }
+    }
+    Ok(response)
+}
+
+fn work_off<'a>(hub: &'a Hub, message: &'a SqsMessage, end: Option<Timestamp>) -> BoxFuture<'a, Result<(), Left>> {
+    Box::pin(async move {
+        match Operation::from_message(message.body.as_deref().unwrap_or_default(), hub.now())? {
+            Operation::Sync(job) => {
+                // Only the schedule and the tenant's own calls make jobs.
+                let context = TenantContext::authenticated(job.tenant_id.clone());
+                Ok(work(hub, &context, job, end).await?)
+            }
+            // Put into the wrong queue by hand.
+            other => Ok(hub.send_at(&other, hub.now()).await?),
+        }
+    })
+}
+
+/// Sends a job on its way, to be done at `due`.
+///
+/// # Errors
+/// [`StoreError`] where AWS doesn't take it.
+pub async fn ask(hub: &Hub, scope: &Scope, task: SyncTask, due: Timestamp) -> Result<(), StoreError> {
+    hub.send_at(&Operation::Sync(job(scope, task, Some(due))), due).await
+}
+
+async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Timestamp>) -> Result<(), StoreError> {
+    let SyncJob { tenant_id: tenant, system_id: system, entity, task, due } = job;
+    let scope = &Scope { tenant, system, entity };
+    if let Some(due) = due.filter(|due| *due > hub.now()) {
+        return ask(hub, scope, task, due).await;
+    }
+    let target = hub.registry.find_outbound(&hub.store, &scope.tenant, &scope.system, hub.now()).await?;
+    let outbound = target.as_ref().and_then(|target| target.integration.outbound.clone());
+    let Some((target, outbound)) = target.zip(outbound) else {
+        tracing::info!(tenant = %scope.tenant, system = %scope.system, "nothing is sent to a system that is gone or inactive");
+        return Ok(());
+    };
+    let Some(plan) = outbound.entity(scope.entity) else { return Ok(()) };
+    let task = match task {
+        SyncTask::MarkAll { after } => match mark_all(hub, scope, after, end).await? {
+            Some(after) => return ask(hub, scope, SyncTask::MarkAll { after: Some(after) }, hub.now()).await,
+            None => SyncTask::Send,
+        },
+        task => task,
+    };
+    let health = hub.store.get(&system_key(&scope.tenant, &scope.system)).await?;
+    let health = health.as_ref().map(Health::from_item).unwrap_or_default();
+    if let Some(until) = health.pause(hub.now()) {
+        return ask(hub, scope, task, until).await;
+    }
+    let Some((lease, left)) = state::take(hub, scope).await? else {
+        let again = hub.now().saturating_add(AFTER_ANOTHER).unwrap_or(Timestamp::MAX);
+        return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again).await };
+    };
+    let done = with_lease(hub, context, scope, (&target, plan), (&lease, &left), (&task, end, &health)).await;
+    if let Err(error) = &done {
+        tracing::warn!(tenant = %scope.tenant, system = %scope.system, entity = scope.entity.as_str(), %error, "a sync stops");
+    }
+    done
+}
+
+async fn with_lease(
+    hub: &Hub,
+    context: &TenantContext,
+    scope: &Scope,
+    (target, plan): (&Target, &EntityPlan),
+    (lease, left): (&Lease, &Item),
+    (task, end, health): (&SyncTask, Option<Timestamp>, &Health),
+) -> Result<(), StoreError> {
+    let Some(outbound) = &target.integration.outbound else { return Ok(()) };
+    let secrets = hub.secrets.get(context.tenant(), hub.now()).await?;
+    let quota = Quota::new(hub, context, &scope.system, target.integration.limits);
+    let connector = Connector::new(hub, context, &scope.system, outbound, secrets.credentials(&scope.system), &quota);
+    let run = Run::new(hub, context, scope, (target, plan), (&connector, &quota), lease, end, health);
+    let stop = match do_task(&run, task, left).await {
+        Ok(stop) => stop,
+        Err(error) => {
+            // Where this fails too, the lease ends by itself.
+            let _ = run.abandon().await;
+            return Err(error);
+        }
+    };
+    if stop.is_some() || *task != SyncTask::Send {
+        run.give_back().await?;
+    }
+    if let Some(stop) = &stop {
+        // A lease that is lost is another run's, and so is the rest.
+        let Some(due) = resumption(stop, hub.now()) else { return Ok(()) };
+        return ask(hub, scope, task.clone(), due).await;
+    }
+    wait_for_next(hub, scope).await
+}
+
+async fn do_task(run: &Run<'_>, task: &SyncTask, left: &Item) -> Result<Option<Stop>, StoreError> {
+    run.take_over(&Flight::from_item(left)).await?;
+    match task {
+        SyncTask::Import { id } => {
+            let progress = Progress::from_item(left).filter(|progress| progress.id == *id && progress.is_running());
+            match progress {
+                Some(progress) => run.import(progress).await,
+                None => Ok(None),
+            }
+        }
+        SyncTask::TakeIn { failure_id } => run.take_in_again(failure_id).await.map(|()| None),
+        SyncTask::Send | SyncTask::MarkAll { .. } => run.all().await,
+    }
+}
+
+/// Where something is due before the next schedule, a job is made for it.
+async fn wait_for_next(hub: &Hub, scope: &Scope) -> Result<(), StoreError> {
+    let (partition, prefix) =
+        (marks_partition(&scope.tenant, scope.entity), marks_prefix(&scope.tenant, &scope.system));
+    let page = hub.store.due_with(&partition, &prefix, None, (None, 1)).await?;
+    let sort = page.items.first().and_then(|item| item.get_text("due_at"));
+    let due = sort.and_then(|sort| sort.rsplit('#').next()?.parse::<Timestamp>().ok());
+    let soon = hub.now().saturating_add(SOON).unwrap_or(Timestamp::MAX);
+    match due.filter(|due| *due < soon) {
+        Some(due) => ask(hub, scope, SyncTask::Send, due.max(hub.now())).await,
+        None => Ok(()),
+    }
+}
+
+/// Marks all records of a tenant, from the one after `after` on; gives where to go on, if there are more than one run takes.
+async fn mark_all(
+    hub: &Hub,
+    scope: &Scope,
+    mut after: Option<String>,
+    end: Option<Timestamp>,
+) -> Result<Option<String>, StoreError> {
+    let partition = format!("{}#{}", scope.tenant, scope.entity.kind().name());
+    let range = Range::prefixed(&format!("{}_", scope.entity.kind().name()));
+    for _ in 0..MARKED_PAGES {
+        let page = hub.store.range(&partition, &range, &[], (after.take(), MARKED_PAGE, true)).await?;
+        let version = |item: &Item| Some((item.get_text("sk")?.to_owned(), stored(item)?.0));
+        let marks: Vec<Write> = page
+            .items
+            .iter()
+            .filter_map(version)
+            .map(|(id, version)| mark(&scope.place(&id), version, hub.now()))
+            .collect();
+        if !marks.is_empty() {
+            hub.store.commit(marks).await?;
+        }
+        match page.next {
+            None => return Ok(None),
+            Some((_, key)) if end.is_some_and(|end| hub.now() >= end) => return Ok(Some(key.sk)),
+            Some((_, key)) => after = Some(key.sk),
+        }
+    }
+    Ok(after)
+}
