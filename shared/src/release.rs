@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     hub::Hub,
     store::{Delayed, Item, Key, SHARDS, StoreError, wait_partition},
+    time::run_end,
 };
 
 /// What is due within this time is released: two runs ahead, so that a run that is late or fails delays nothing.
@@ -27,8 +28,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// Where AWS fails for a part of it: that waits for the next run.
 pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error> {
-    let deadline = i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let end = deadline.and_then(|at| at.checked_sub(MARGIN).ok());
+    let end = run_end(event.context.deadline, MARGIN);
     let shards = join_all((0..SHARDS).map(|shard| release(hub, shard, end))).await;
     let released: usize = shards.iter().flatten().sum();
     if released > 0 {

@@ -82,10 +82,7 @@ pub async fn failures(hub: &Hub, context: &TenantContext, mut job: ReplayFailure
         };
         let messages = page.items.iter().filter_map(again).map(|operation| operation.to_message());
         let messages: Vec<_> = messages.map(|message| Delayed { message, delay_seconds: 0 }).collect();
-        let count = messages.len();
-        if hub.store.enqueue_all(messages).await?.len() < count {
-            return Err(StoreError::Unavailable { operation: "SendMessageBatch", reason: "throttled".into() });
-        }
+        let count = hub.store.enqueue_every(messages).await?;
         tracing::info!(%tenant, count, "failures are sent through again");
         let Some((sort, Key { sk, .. })) = page.next else { return Ok(()) };
         job.after = Some((sort, sk));

@@ -1,5 +1,7 @@
 //! Times as text that sorts.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// RFC 3339 in UTC with milliseconds, always of the same length, so that it sorts as text.
@@ -12,6 +14,14 @@ pub fn millis_text(at: Timestamp) -> String {
 #[must_use]
 pub fn just_after(at: Timestamp) -> Timestamp {
     Timestamp::from_millisecond(at.as_millisecond().saturating_add(1)).unwrap_or(at)
+}
+
+/// When a run of a function is to begin nothing more: `margin` before its deadline, that Lambda gives in milliseconds since
+/// 1970; `None` where that is no time.
+#[must_use]
+pub fn run_end(deadline_ms: u64, margin: Duration) -> Option<Timestamp> {
+    let deadline = Timestamp::from_millisecond(i64::try_from(deadline_ms).ok()?).ok()?;
+    deadline.checked_sub(margin).ok()
 }
 
 #[cfg(test)]

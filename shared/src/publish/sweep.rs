@@ -23,7 +23,7 @@ use crate::{
     store::{Delayed, Item, Key, Range, StoreError, Write},
     subscription::subscription_partition,
     tenant::TenantContext,
-    time::millis_text,
+    time::{millis_text, run_end},
 };
 
 /// The partition of the index `due` in which tenants wait for their sweep.
@@ -54,8 +54,7 @@ pub fn sweep_item(tenant: &TenantId, now: Timestamp) -> Write {
 /// # Errors
 /// Where AWS fails for some of them: they wait for the next run.
 pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error> {
-    let deadline = i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let end = deadline.and_then(|at| at.checked_sub(MARGIN).ok());
+    let end = run_end(event.context.deadline, MARGIN);
     let until = hub.now().saturating_sub(LAG).unwrap_or(Timestamp::UNIX_EPOCH);
     let (mut found, mut after, mut failed) = (0, None, None);
     loop {
@@ -132,10 +131,7 @@ async fn publish_missing(
     let count = missing.len();
     if count > 0 {
         tracing::warn!(%tenant, count, "deliveries were left behind and are made now");
-        let taken = hub.store.enqueue_all(missing).await?;
-        if taken.len() < count {
-            return Err(StoreError::Unavailable { operation: "SendMessageBatch", reason: "throttled".into() });
-        }
+        hub.store.enqueue_every(missing).await?;
     }
     Ok(count)
 }

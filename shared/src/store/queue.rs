@@ -144,6 +144,18 @@ impl Store {
         failed.filter(|_| taken.is_empty()).map_or(Ok(taken), Err)
     }
 
+    /// As [`Store::enqueue_all`], for a caller that can only begin anew: gives how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] where SQS didn't take all of them; some may be in their queues.
+    pub async fn enqueue_every(&self, messages: Vec<Delayed>) -> Result<usize, StoreError> {
+        let count = messages.len();
+        if self.enqueue_all(messages).await?.len() < count {
+            return Err(StoreError::Unavailable { operation: "SendMessageBatch", reason: "throttled".into() });
+        }
+        Ok(count)
+    }
+
     async fn enqueue_batch(&self, batch: Vec<(usize, Delayed)>) -> Result<Vec<usize>, StoreError> {
         let queue = batch.first().map(|(_, delayed)| delayed.message.queue).unwrap_or_default();
         let mut request = self.sqs.send_message_batch().queue_url(self.url(queue));

@@ -15,7 +15,6 @@ use super::{
     matches,
     run::{Run, Stop},
     settle::failure_item_of,
-    state::Tally,
 };
 use crate::{
     codec,
@@ -125,7 +124,7 @@ impl Run<'_> {
     }
 
     async fn note(&self, progress: &Progress) -> Result<bool, StoreError> {
-        self.lease.note(self.hub, "import", &progress.json(), &mut Tally::default()).await
+        self.lease.note_import(self.hub, &progress.json()).await
     }
 
     /// A page can't be read: it is tried again by the policy; then the import has failed, and can be begun anew.

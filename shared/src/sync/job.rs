@@ -25,6 +25,7 @@ use crate::{
     registry::Target,
     store::{Item, Range, StoreError, Write},
     tenant::TenantContext,
+    time::run_end,
 };
 
 /// A run begins nothing more so long before its time is over: its calls may take 30 s, and what comes of them is written.
@@ -44,8 +45,7 @@ const MARKED_PAGES: usize = 400;
 /// # Errors
 /// None: each message has its own outcome.
 pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
-    let deadline = i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let end = deadline.and_then(|at| at.checked_sub(MARGIN).ok());
+    let end = run_end(event.context.deadline, MARGIN);
     let mut response = SqsBatchResponse::default();
     for message in &event.payload.records {
         if let Err(error) = contained(JOB_TIME_MAX, work_off(hub, message, end)).await {

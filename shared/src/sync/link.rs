@@ -91,16 +91,27 @@ pub fn external_write(place: &Place, external_id: &str, instead_of: Option<&str>
 /// The write that marks a record, whatever is known of it: it changed to `version` at `now`.
 #[must_use]
 pub fn mark(place: &Place, version: i64, now: Timestamp) -> Write {
+    Write::Update(marking(place, now).set("dirty", number(version)))
+}
+
+/// What marks a record once more that failed: its tries begin anew.
+#[must_use]
+pub fn mark_again(place: &Place, now: Timestamp) -> Update {
+    marking(place, now).set("tries", number(0)).when("attribute_exists(pk)", &[])
+}
+
+fn marking(place: &Place, now: Timestamp) -> Update {
     let (partition, sort) = place.mark(now);
-    let (text, number) = (AttributeValue::S, |n: i64| AttributeValue::N(n.to_string()));
     // One that waits for its next try goes on waiting.
-    let update = Update::new(&place.key())
-        .set("due_pk", text(partition))
-        .set("dirty", number(version))
-        .set_once("due_at", text(sort))
+    Update::new(&place.key())
+        .set("due_pk", AttributeValue::S(partition))
+        .set_once("due_at", AttributeValue::S(sort))
         .set_once("since", number(now.as_millisecond()))
-        .add("lv", 1);
-    Write::Update(update)
+        .add("lv", 1)
+}
+
+fn number(n: i64) -> AttributeValue {
+    AttributeValue::N(n.to_string())
 }
 
 /// A mark: when the record may be sent, and since when it waits.

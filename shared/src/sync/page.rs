@@ -65,14 +65,16 @@ pub(super) async fn load(
     }
     let numbers = statistics(hub, scope, loaded.iter().filter_map(|(_, _, view)| view.as_ref()), plan).await?;
     let sendings = loaded.into_iter().map(|(place, link, view)| {
-        let is_wanted = view.as_ref().is_none_or(|view| plan.takes(view));
+        let is_wanted = link.is_there() || view.as_ref().is_none_or(|view| plan.takes(view));
         let values = view.map(|view| values(plan, &completed(view, &place.record_id, &numbers, success_outcomes)));
-        let is_wanted = is_wanted || link.is_there();
         let need = if is_wanted { link.need(values.as_ref(), plan.deletes()) } else { Need::Nothing };
         Sending { place, link, values, need }
     });
     Ok(sendings.collect())
 }
+
+/// The fields that come of the statistics of a record's number.
+const OF_NUMBERS: [&str; 2] = ["last_contact_at", "success_rate"];
 
 type Numbers = BTreeMap<E164, Item>;
 
@@ -87,7 +89,7 @@ async fn statistics(
     views: impl Iterator<Item = &Map<String, Value>>,
     plan: &EntityPlan,
 ) -> Result<Numbers, StoreError> {
-    if !plan.fields().any(|name| name == "last_contact_at" || name == "success_rate") {
+    if !plan.fields().any(|name| OF_NUMBERS.contains(&name)) {
         return Ok(Numbers::new());
     }
     let phones: BTreeSet<E164> = views.filter_map(number).collect();
@@ -108,9 +110,9 @@ fn completed(
         let shown = view::phone_number(&phone, numbers.get(&phone)?, success_outcomes);
         shown.get("statistics").cloned()
     });
-    for (from, to) in [("last_contact_at", "last_contact_at"), ("success_rate", "success_rate")] {
-        let value = statistics.as_ref().and_then(|statistics| statistics.get(from)).cloned();
-        view.insert(to.to_owned(), value.unwrap_or_default());
+    for name in OF_NUMBERS {
+        let value = statistics.as_ref().and_then(|statistics| statistics.get(name)).cloned();
+        view.insert(name.to_owned(), value.unwrap_or_default());
     }
     view
 }

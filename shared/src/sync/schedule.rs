@@ -54,12 +54,7 @@ async fn schedule(hub: &Hub, entity: Entity, shard: u32) -> Result<usize, StoreE
             jobs.push(Delayed { message, delay_seconds: 0 });
         }
         if jobs.len() >= JOBS_AT_ONCE || next.is_none() {
-            let wanted = jobs.len();
-            let taken = hub.store.enqueue_all(std::mem::take(&mut jobs)).await?.len();
-            if taken < wanted {
-                return Err(StoreError::Unavailable { operation: "SendMessageBatch", reason: "throttled".into() });
-            }
-            count += taken;
+            count += hub.store.enqueue_every(std::mem::take(&mut jobs)).await?;
         }
         let Some((scope, _)) = next else { return Ok(count) };
         // Behind all of its marks.

@@ -1,6 +1,5 @@
 //! What comes of sending a record goes onto its link: its id over there and what it is there, or when it is tried again.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
 use super::{
@@ -19,7 +18,7 @@ use crate::{
     operation::SyncTask,
     process::{Failure, ROUNDS_MAX, failure_key, failure_list, wait},
     schedule,
-    store::{Commit, Item, StoreError, Update, Write},
+    store::{Commit, Item, StoreError, Write},
     time::millis_text,
 };
 
@@ -337,14 +336,6 @@ pub async fn again(hub: &Hub, scope: &Scope, held: Held) -> Result<SyncTask, Sto
         Held::Theirs(failure_id) => return Ok(SyncTask::TakeIn { failure_id }),
         Held::Ours(record_id) => record_id,
     };
-    let place = scope.place(&record_id);
-    let mut mark = match link::mark(&place, 0, hub.now()) {
-        Write::Update(mark) => mark,
-        Write::Put { .. } | Write::Delete(_) => Update::new(&place.key()),
-    };
-    // The version that it was marked for stays.
-    mark.set.retain(|(name, _)| name != "dirty");
-    let mark = mark.set("tries", AttributeValue::N("0".into())).when("attribute_exists(pk)", &[]);
-    hub.store.update(mark).await?.ok();
+    hub.store.update(link::mark_again(&scope.place(&record_id), hub.now())).await?.ok();
     Ok(SyncTask::Send)
 }

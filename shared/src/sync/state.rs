@@ -205,14 +205,14 @@ impl Lease {
         Ok(hub.store.update(tally.note(update).when(condition, &values)).await?.is_ok())
     }
 
-    /// Notes something on the item, such as how far an import is. `false` where another run has it by now.
+    /// Renews it, and notes how far an import is. `false` where another run has it by now.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
-    pub async fn note(&self, hub: &Hub, name: &str, value: &str, tally: &mut Tally) -> Result<bool, StoreError> {
+    pub async fn note_import(&self, hub: &Hub, progress: &str) -> Result<bool, StoreError> {
         let (condition, values) = self.own();
-        let update = Update::new(&self.key).set("lease", lease_end(hub.now())).set(name, text(value));
-        Ok(hub.store.update(tally.note(update).when(condition, &values)).await?.is_ok())
+        let update = Update::new(&self.key).set("lease", lease_end(hub.now())).set("import", text(progress));
+        Ok(hub.store.update(update.when(condition, &values)).await?.is_ok())
     }
 
     /// Gives it back with what is in flight, as it is.
