@@ -13,16 +13,16 @@ use super::{
     link::{mark, marks_partition, marks_prefix},
     run::{Run, Stop, resumption},
     schedule::job,
-    state::{self, Health, Lease, Scope, system_key},
+    state::{self, Health, Scope, system_key},
 };
 use crate::{
     batch::{Left, contained, leave},
-    connector::{Connector, EntityPlan},
+    connector::Connector,
     hub::Hub,
     limits::outbound::Quota,
     operation::{Operation, SyncJob, SyncTask},
     process::stored,
-    registry::Target,
+    schedule::KEEP_AGAIN,
     store::{Item, Range, StoreError, Write},
     tenant::TenantContext,
     time::run_end,
@@ -61,7 +61,10 @@ fn work_off<'a>(hub: &'a Hub, message: &'a SqsMessage, end: Option<Timestamp>) -
             Operation::Sync(job) => {
                 // Only the schedule and the tenant's own calls make jobs.
                 let context = TenantContext::authenticated(job.tenant_id.clone());
-                Ok(work(hub, &context, job, end).await?)
+                match work(hub, &context, job.clone(), end).await {
+                    Err(error) if error.is_retryable() => Ok(put_back(hub, job, &error).await?),
+                    done => Ok(done?),
+                }
             }
             // Put into the wrong queue by hand.
             other => Ok(hub.send_at(&other, hub.now()).await?),
@@ -75,6 +78,15 @@ fn work_off<'a>(hub: &'a Hub, message: &'a SqsMessage, end: Option<Timestamp>) -
 /// [`StoreError`] where AWS doesn't take it.
 pub async fn ask(hub: &Hub, scope: &Scope, task: SyncTask, due: Timestamp) -> Result<(), StoreError> {
     hub.send_at(&Operation::Sync(job(scope, task, Some(due))), due).await
+}
+
+/// Lets a job come again soon, where AWS fails for the moment: left to SQS, it would come after half an hour, and be a dead
+/// letter before a longer outage is over.
+async fn put_back(hub: &Hub, job: SyncJob, error: &StoreError) -> Result<(), StoreError> {
+    let SyncJob { tenant_id, system_id, entity, .. } = &job;
+    tracing::warn!(tenant = %tenant_id, system = %system_id, entity = entity.as_str(), %error, "a sync comes again");
+    let due = hub.now().saturating_add(KEEP_AGAIN).unwrap_or(Timestamp::MAX);
+    hub.send_at(&Operation::Sync(SyncJob { due: Some(due), ..job }), due).await
 }
 
 async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Timestamp>) -> Result<(), StoreError> {
@@ -102,31 +114,25 @@ async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Time
     if let Some(until) = health.pause(hub.now()) {
         return ask(hub, scope, task, until).await;
     }
+    // Before the lease, which would outlive a failure.
+    let secrets = hub.secrets.get(&scope.tenant, hub.now()).await?;
+    let quota = Quota::new(hub, context, &scope.system, target.integration.limits);
+    let connector = Connector::new(hub, context, &scope.system, &outbound, secrets.credentials(&scope.system), &quota);
     let Some((lease, left)) = state::take(hub, scope).await? else {
         let again = hub.now().saturating_add(AFTER_ANOTHER).unwrap_or(Timestamp::MAX);
         return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again).await };
     };
-    let done = with_lease(hub, context, scope, (&target, plan), (&lease, &left), (&task, end, &health)).await;
-    if let Err(error) = &done {
-        tracing::warn!(tenant = %scope.tenant, system = %scope.system, entity = scope.entity.as_str(), %error, "a sync stops");
-    }
-    done
+    let run = Run::new(hub, context, scope, (&target, plan), (&connector, &quota), &lease, end, &health);
+    with_lease(&run, hub, scope, (&task, &left)).await
 }
 
 async fn with_lease(
+    run: &Run<'_>,
     hub: &Hub,
-    context: &TenantContext,
     scope: &Scope,
-    (target, plan): (&Target, &EntityPlan),
-    (lease, left): (&Lease, &Item),
-    (task, end, health): (&SyncTask, Option<Timestamp>, &Health),
+    (task, left): (&SyncTask, &Item),
 ) -> Result<(), StoreError> {
-    let Some(outbound) = &target.integration.outbound else { return Ok(()) };
-    let secrets = hub.secrets.get(context.tenant(), hub.now()).await?;
-    let quota = Quota::new(hub, context, &scope.system, target.integration.limits);
-    let connector = Connector::new(hub, context, &scope.system, outbound, secrets.credentials(&scope.system), &quota);
-    let run = Run::new(hub, context, scope, (target, plan), (&connector, &quota), lease, end, health);
-    let stop = match do_task(&run, task, left).await {
+    let stop = match do_task(run, task, left).await {
         Ok(stop) => stop,
         Err(error) => {
             // Where this fails too, the lease ends by itself.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local::aws::Fault;
+use local::aws::{Fault, Service};
 use serde_json::{Value, json};
 
 use super::{ask, contact, contacts, kept, put, run, state, sync, synced};
@@ -63,7 +63,7 @@ async fn what_is_here_too_is_matched_by_id_then_email_then_phone() {
     world.advance(60);
     let there = [
         ("x1", json!({"last_name": "A", "email": "mail@example.com"})),
-        ("x2", json!({"last_name": "B", "phone": "(415) 555-0133"})),
+        ("x2", json!({"last_name": "B", "phone": "(415) 555-0133", "first_name": null, "email": ""})),
         ("x3", json!({"last_name": "C", "email": "both@example.com", "phone": "+14155550134"})),
         ("x4", json!({"last_name": "D", "email": "new@example.com"})),
     ];
@@ -113,6 +113,26 @@ async fn an_import_goes_on_where_its_run_died() {
     let asked = crm.asked();
     assert!(asked.iter().skip(1).all(|asked| asked.query.contains("cursor=")), "never from the beginning: {asked:?}");
     assert!((4..=5).contains(&asked.len()), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_goes_on_soon_after_an_outage_of_aws() {
+    for service in [Service::DynamoDb, Service::SecretsManager] {
+        let (world, tenant, crm) = synced().await;
+        fill(&world, &crm, 60);
+        crm.page(20);
+        import(&world, &tenant).await;
+        world.restart();
+        let refusal = Fault::Refuse { status: 500, code: "InternalServerError" };
+        world.weather(move |_, call| if call.service == service { refusal } else { Fault::None }.into());
+        run(&world, Duration::from_mins(20)).await;
+        assert!(crm.asked().is_empty(), "{service:?}");
+        world.fail(|_| Fault::None);
+        run(&world, Duration::from_mins(2)).await;
+        let done = progress(&world, &tenant).await;
+        assert_eq!((&done["status"], &done["imported"]), (&json!("done"), &json!(60)), "{service:?}: {done}");
+        assert_eq!(crm.calls().len(), 3, "{service:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
