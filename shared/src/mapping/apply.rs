@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::compile::{ANY_EVENT, CompiledEvent, CompiledEventType, CompiledField, CompiledRule};
 use super::fields::Kind;
-use super::path::Source;
+use super::path::{Source, is_blank};
 use super::rule::{Action, Merge, RecordKind, UnknownEvent, UnknownPhone, WithoutPhone};
 use super::scalar;
 use super::transform::Context;
@@ -231,7 +231,8 @@ impl CompiledEvent {
         let context = Context { source, region };
         let mut draft = Draft::default();
         for (index, field) in self.fields.iter().enumerate() {
-            match field.fill(&context) {
+            let found = if self.empties(field, source) { Ok(Some(Value::Null)) } else { field.fill(&context) };
+            match found {
                 Ok(Some(value)) => draft.put(field, value),
                 Ok(None) if field.required => draft.errors.push(field.is_missing(self.record)),
                 Ok(None) => draft.missing.push(index),
@@ -242,6 +243,17 @@ impl CompiledEvent {
             }
         }
         draft
+    }
+
+    /// Whether the event takes a value away: a contact or a company has `null` or a blank text where the value would be. What
+    /// happened with a number doesn't lose its facts.
+    fn empties(&self, field: &CompiledField, source: &Source<'_>) -> bool {
+        matches!(self.record, RecordKind::Contact | RecordKind::Company)
+            && self.action == Action::Upsert
+            && field.merge == Merge::Last
+            && !field.required
+            && field.default.is_none()
+            && field.paths.as_ref().is_some_and(|paths| paths.find_empty(source))
     }
 
     /// An interaction's phone number says whose it is, so it can't be left out.
@@ -301,7 +313,8 @@ impl CompiledField {
     /// The field's value; `None` if the payload has none, an error with the reason if it is refused.
     fn fill(&self, context: &Context<'_>) -> Result<Option<Value>, String> {
         let found = match &self.paths {
-            Some(paths) => paths.find(context.source).filter(|found| !self.is_blank_phone(found)),
+            // Systems send an empty text for a number that they don't have.
+            Some(paths) => paths.find(context.source).filter(|found| self.kind != Kind::Phone || !is_blank(found)),
             None => Some(Cow::Owned(Value::Null)),
         };
         let Some(mut value) = found else {
@@ -312,11 +325,6 @@ impl CompiledField {
         }
         self.validators.iter().try_for_each(|validator| validator.check(&value))?;
         Ok(Some(value.into_owned()))
-    }
-
-    /// Systems send an empty text for a number they don't have.
-    fn is_blank_phone(&self, found: &Value) -> bool {
-        self.kind == Kind::Phone && found.as_str().is_some_and(|text| text.trim().is_empty())
     }
 
     pub(super) fn is_missing(&self, record: RecordKind) -> (&'static str, String) {

@@ -24,7 +24,8 @@
 //! only as written), `{"min": …, "max": …}` (of numbers, not of lengths), `{"one_of": […]}`.
 //!
 //! A field whose transform or validator refuses the value is left out with a warning; a `required` one fails the
-//! event, and so does a phone number of an interaction that is none.
+//! event, and so does a phone number of an interaction that is none. In a contact or a company, `null` or a blank text
+//! says that there is no value, and takes the one away that was there; what isn't there at all says nothing.
 //!
 //! A call of 2 KiB is mapped by its built-in rule in about 2 µs, phone number included.
 

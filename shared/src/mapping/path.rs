@@ -108,6 +108,17 @@ impl PathList {
         self.alternatives.iter().find_map(|path| path.find(source))
     }
 
+    /// Whether the payload says that there is no value: the first alternative that finds something finds a blank text, or
+    /// none finds anything, and where a plain one looks stands `null`.
+    pub(super) fn find_empty(&self, source: &Source<'_>) -> bool {
+        let is_null =
+            |path: &Path| path.steps().and_then(|steps| walk(source.payload, steps)).is_some_and(Value::is_null);
+        match self.find(source) {
+            Some(found) => is_blank(&found),
+            None => self.alternatives.iter().any(is_null),
+        }
+    }
+
     /// Like [`Self::find`], as text: a non-empty string or a number.
     pub(super) fn find_text(&self, source: &Source<'_>) -> Option<String> {
         self.alternatives.iter().find_map(|path| match &*path.find(source)? {
@@ -136,6 +147,11 @@ impl PathList {
     pub(super) fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// Whether a value is a text without anything in it.
+pub(super) fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// Reads `a.b[0].c`; `None` where the text is anything else.

@@ -53,6 +53,41 @@ fn values(mapped: &Mapped) -> BTreeMap<&str, Value> {
     mapped.fields.iter().map(|(name, field)| (name.as_str(), field.value.clone())).collect()
 }
 
+#[test]
+fn a_contact_or_a_company_is_emptied_by_null_or_a_blank_text() {
+    let fields = json!({
+        "email": {"path": ["a.email", "b.email"], "validate": "email"},
+        "phone_number": {"path": "a.phone", "transform": "phone"},
+        "first_name": {"path": "a.first", "default": "Nobody"},
+        "updated_at": {"path": "a.at", "transform": "timestamp"},
+    });
+    let map_as = |more: Value, payload: &Value| {
+        let mut event = json!({"key": "id", "fields": fields});
+        event.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let mapped = mapped(map(&compiled(&json!({"system_id": "erp", "events": {"*": event}})), payload));
+        json!(values(&mapped))
+    };
+    for (payload, expected) in [
+        (json!({"id": "1"}), json!({"first_name": "Nobody"})),
+        (json!({"id": "1", "a": {"email": null, "at": null}}), json!({"email": null, "first_name": "Nobody"})),
+        (json!({"id": "1", "b": {"email": " "}}), json!({"email": null, "first_name": "Nobody"})),
+        (json!({"id": "1", "a": {"phone": "", "first": "Ada"}}), json!({"phone_number": null, "first_name": "Ada"})),
+        (
+            json!({"id": "1", "a": {"email": null}, "b": {"email": "b@example.com"}}),
+            json!({"email": "b@example.com", "first_name": "Nobody"}),
+        ),
+    ] {
+        assert_eq!(map_as(json!({"record": "contact"}), &payload), expected, "{payload}");
+    }
+    let null = json!({"id": "1", "a": {"phone": null}});
+    for other in [
+        json!({"record": "contact", "action": "delete"}),
+        json!({"interaction_type": "note", "without_phone": "wait", "fields": {"phone_number": fields["phone_number"]}}),
+    ] {
+        assert_eq!(map_as(other.clone(), &null).get("phone_number"), None, "{other}");
+    }
+}
+
 /// The example of contract §3, as it stands there.
 fn contract_rule() -> Value {
     json!({"system_id":"sarah_ai","event_id":"event_id","event_type":"event_type",

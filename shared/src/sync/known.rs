@@ -18,6 +18,9 @@ const SEEN_MAX: usize = 6;
 /// Values that are kept of a field without a time.
 const IN_DOUBT_MAX: usize = 3;
 
+/// The fingerprint of no value.
+const EMPTY: &str = "-";
+
 /// A value that a field has over there: since when, in milliseconds of the other side's clock (`None`: sent, and nobody
 /// knows whether and when it arrived), and its [`fingerprint`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +35,7 @@ pub struct Known(BTreeMap<String, Vec<Seen>>);
 #[must_use]
 pub fn fingerprint(value: &Value) -> String {
     if value.is_null() {
-        return "-".to_owned();
+        return EMPTY.to_owned();
     }
     let mut hex = sha256_hex(value.to_string().as_bytes());
     hex.truncate(10);
@@ -54,6 +57,12 @@ impl Known {
         let then = seen.iter().rev().find(|seen| seen.0.is_some_and(|since| since <= at));
         then.is_some_and(|seen| seen.1 == fingerprint)
             || seen.iter().any(|seen| seen.0.is_none() && seen.1 == fingerprint)
+    }
+
+    /// Whether the field is known to have had a value there at any time, or may have.
+    #[must_use]
+    pub fn has_value(&self, field: &str) -> bool {
+        self.0.get(field).is_some_and(|seen| seen.iter().any(|seen| seen.1 != EMPTY))
     }
 
     /// Notes a value that the field has there since `at`.

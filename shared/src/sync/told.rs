@@ -32,6 +32,8 @@ pub struct Told {
     external_id: String,
     /// That the id over there is one that the record had before it was made there anew.
     is_stale: bool,
+    /// That the record is ours by origin, and not one that was first told of over there.
+    is_ours: bool,
     outbound: Arc<Outbound>,
     /// What it says, by field, and as of when.
     said: Vec<(String, String)>,
@@ -81,6 +83,7 @@ pub async fn told(
         link.known.note_in_doubt(field, sent);
     }
     let told = Told {
+        is_ours: place.record_id != record_id(kind, tenant, system, external_id),
         external: leads_to.is_none().then(|| external_write(&place, external_id, None)),
         external_id: external_id.to_owned(),
         is_stale: !is_free(&link),
@@ -102,7 +105,7 @@ impl Told {
             return Changed::new();
         }
         self.at = at;
-        let is_compared = |name: &str| !["updated_at", "external_id"].contains(&name) && !is_ours(name);
+        let is_compared = |name: &str| !["updated_at", "external_id"].contains(&name) && !is_mark(name);
         let said = fields.iter().filter(|(name, _)| is_compared(name));
         self.said = said.map(|(name, (value, _))| (name.clone(), fingerprint(value))).collect();
         let is_echo = |(name, said): &&(String, String)| self.link.known.is_echo(name, at, said);
@@ -110,8 +113,13 @@ impl Told {
         // Of an echo, what a record has over there alone is no news either.
         let is_theirs = |name: &str| ["updated_at", "external_id", "metadata.external_id"].contains(&name);
         let is_all = self.said.iter().all(|(name, _)| is_theirs(name) || echoes.contains(&name));
+        // Where a record of ours is found again over there, what is empty there was never filled: that is no edit.
+        let is_unfilled =
+            |name: &str, value: &serde_json::Value| self.is_ours && value.is_null() && !self.link.known.has_value(name);
         let mut fields = fields;
-        fields.retain(|name, _| !(echoes.contains(&name) || (is_all && is_theirs(name))));
+        fields.retain(|name, (value, _)| {
+            !(echoes.contains(&name) || (is_all && is_theirs(name)) || is_unfilled(name, value))
+        });
         fields
     }
 
@@ -139,6 +147,6 @@ impl Told {
 }
 
 /// Marks of our own on a record; that it is deleted is something that a system can say.
-fn is_ours(name: &str) -> bool {
+fn is_mark(name: &str) -> bool {
     name.starts_with('$') && name != DELETED
 }

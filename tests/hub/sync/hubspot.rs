@@ -134,6 +134,8 @@ async fn changes_over_there_come_in_batches_and_change_ours() {
     again["attemptNumber"] = 1.into();
     assert_eq!(tell(&world, &tenant, &[again]).await, ["processed"]);
     assert_eq!(contact(&world, &tenant, "con_ada").await["last_name"], before["last_name"]);
+    assert_eq!(tell(&world, &tenant, &[change(8, 1000, now, ("email", ""))]).await, ["processed"]);
+    assert_eq!(contact(&world, &tenant, "con_ada").await["email"], Value::Null);
     // Nothing of it is sent back.
     assert!(sync(&world, &tenant).await.is_empty());
     let gone = about(9, 1000, world.now(), "contact.deletion");

@@ -61,6 +61,28 @@ async fn a_change_over_there_changes_ours_and_isnt_sent_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_emptied_over_there_is_emptied_here() {
+    let (world, tenant, crm) = linked().await;
+    let record = json!({"id": "crm_1", "first_name": "Ada", "email": null, "phone": " ", "updated_at": world.now()});
+    assert_eq!(notify(&world, &tenant, "n1", "updated", &record).await, "con_ada");
+    let ours = contact(&world, &tenant, "con_ada").await;
+    assert_eq!((&ours["email"], &ours["phone_number"]), (&Value::Null, &Value::Null), "{ours}");
+    assert_eq!(
+        (&ours["first_name"], &ours["last_name"]),
+        (&json!("Ada"), &json!("Lovelace")),
+        "what isn't named stays"
+    );
+    crm.edit("contacts", "crm_1", &json!({"email": null, "phone": null}), world.now());
+    sync(&world, &tenant, "contact").await;
+    assert!(crm.asked().is_empty(), "nothing of it is sent back");
+    // An older word doesn't bring it back, whichever comes first.
+    let eve = |email: Value, at: i64| json!({"id": "x2", "email": email, "updated_at": later(&world, at)});
+    let id = notify(&world, &tenant, "n2", "updated", &eve(Value::Null, 20)).await;
+    notify(&world, &tenant, "n3", "created", &eve("eve@example.com".into(), 10)).await;
+    assert_eq!(contact(&world, &tenant, &id).await["email"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_echo_of_what_we_sent_changes_nothing() {
     let (world, tenant, crm) = linked().await;
     let created = crm.only("contacts");
