@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::plan::{Effect, Known, Obstacle, Plan, Stored, phone_key, stored};
+use super::{
+    effect::{Effect, phone_key},
+    plan::{Known, Obstacle, Plan, Stored, stored},
+};
 use crate::{
     event,
     hub::Hub,

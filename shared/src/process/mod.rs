@@ -3,6 +3,7 @@
 //! The first attempt, a retry and a replay all come through [`process`].
 
 mod change;
+mod effect;
 mod failure;
 mod kept;
 mod numbers;
@@ -15,12 +16,14 @@ use serde_json::{Map, Value};
 use self::kept::Note;
 pub(crate) use self::{
     change::{Changed, ROUNDS_MAX, change, wait},
-    plan::{Effect, Obstacle, stored},
+    effect::Effect,
+    plan::{Obstacle, stored},
 };
 pub use self::{
+    effect::{Kind, interactions_list, phone_key, record_id},
     failure::{Failure, failure_key, failure_list, give_up, orphan},
     kept::{KeptEvent, Status, inbound_key, inbound_list, payload_of, replay_of_event, replay_of_failure},
-    plan::{Kind, interactions_list, phone_key, record_id, record_of},
+    plan::record_of,
     verdict::Verdict,
 };
 use crate::{

@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
-use super::plan::{Effect, Kind, phone_key};
+use super::effect::{Effect, Kind, phone_key};
 use crate::{
     mapping::UnknownPhone,
     phone::E164,
