@@ -47,7 +47,7 @@ use self::{
 use crate::world::World;
 
 /// How long `cargo test` begins new seeds.
-const SECONDS: u64 = 50;
+const SECONDS: u64 = 80;
 /// How long it may take to work off what a storm left.
 const DRAIN: Duration = Duration::from_hours(6);
 

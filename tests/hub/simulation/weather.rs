@@ -30,6 +30,9 @@ use super::{
 };
 use crate::world::{World, Wrap};
 
+/// A call that takes longer has failed, as far as the bundle knows; the least of the time-outs of its clients.
+const CALL_TIME_MAX: Duration = Duration::from_secs(2);
+
 tokio::task_local! {
     /// The invocation that makes a call.
     static INVOCATION: Arc<Invocation>;
@@ -159,7 +162,7 @@ impl Weather {
             let Ok(invocation) = INVOCATION.try_with(Arc::clone) else { return Fault::None.into() };
             let clear = is_clear.load(Ordering::Relaxed);
             let fate = if clear { Fault::None.into() } else { luck.fate(call, began.elapsed()) };
-            invocation.observe(call, fate.fault, &journal);
+            invocation.observe(call, &fate, &journal);
             if matches!(fate.fault, Fault::Hang | Fault::HangAfter) {
                 // After the call, if it is to take effect.
                 let invocation = Arc::clone(&invocation);
@@ -243,15 +246,16 @@ impl Luck {
 
 impl Invocation {
     /// Looks at a call that is about to be made.
-    fn observe(&self, call: &Call, fault: Fault, journal: &Journal) {
-        journal.say(&format!("{} calls {}: {fault:?}", self.function, call.operation));
+    fn observe(&self, call: &Call, fate: &Fate, journal: &Journal) {
+        journal.say(&format!("{} calls {}: {:?}", self.function, call.operation, fate.fault));
         let request: Value = serde_json::from_slice(call.body).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap();
-        seen.failed |= fault != Fault::None;
-        if call.service == Service::SecretsManager && fault != Fault::None {
+        let fails = fate.fault != Fault::None || fate.before + fate.after >= CALL_TIME_MAX;
+        seen.failed |= fails;
+        if call.service == Service::SecretsManager && fails {
             journal.secrets_failed();
         }
-        if call.service == Service::DynamoDb && fault != Fault::None {
+        if call.service == Service::DynamoDb && fails {
             seen.table_failed = true;
             let key = |name: &str| request["Key"][name]["S"].as_str().unwrap_or_default();
             if let Some(tenant) = key("pk").strip_suffix("#limit") {

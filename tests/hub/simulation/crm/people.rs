@@ -31,6 +31,8 @@ enum What {
     Make,
     Edit,
     Delete,
+    /// Has all that is over there taken in.
+    Import,
 }
 
 /// A change on our side, made between two moments of the hub's clock, in milliseconds.
@@ -59,10 +61,11 @@ pub fn acts(rng: &mut Rng, span: Duration) -> Vec<Act> {
                 at: Duration::from_millis(at),
                 kind: if rng.u8(0..4) == 0 { Kind::Company } else { Kind::Contact },
                 there: rng.bool(),
-                what: match rng.u8(0..12) {
+                what: match rng.u8(0..13) {
                     0..4 => What::Make,
                     4..11 => What::Edit,
-                    _ => What::Delete,
+                    11 => What::Delete,
+                    _ => What::Import,
                 },
                 number,
             });
@@ -125,11 +128,14 @@ impl People {
                     Some(crm.made(kept, act.kind.name(), fields, false))
                 }
                 (What::Edit, Some(id)) => {
-                    let some = act.kind.some_fresh(&mut self.rng, self.tenant, number);
+                    let mut some = act.kind.some_fresh(&mut self.rng, self.tenant, number);
+                    if self.rng.u8(0..6) == 0 {
+                        some.insert(act.kind.any_plain(&mut self.rng), Value::Null);
+                    }
                     Some(crm.edited(kept, &id, act.kind.there(&some), false))
                 }
                 (What::Delete, Some(id)) => Some(crm.removed(kept, &id, false)),
-                (_, None) => None,
+                (What::Import, _) | (_, None) => None,
             }
         });
         if let Some(news) = news {
@@ -173,8 +179,17 @@ impl People {
             (What::Delete, Some(id)) if self.read(act.kind, &id).await.is_some() => {
                 self.write(act.kind, &id, None).await;
             }
+            (What::Import, _) => self.import(act.kind).await,
             (What::Delete, _) | (_, None) => {}
         }
+    }
+
+    /// Asks once: whether it is taken is no matter here, for what is over there is told of anyhow.
+    async fn import(&self, kind: Kind) {
+        let path = format!("/v1/sync/{SYSTEM}/{}", kind.name());
+        let body = r#"{"direction":"inbound","full":true}"#;
+        let answer = self.world.as_key(Method::POST, &self.key, &path, body).await;
+        self.crms.journal.say(&format!("somebody here imports {}: {}", kind.plural(), answer.status));
     }
 
     async fn read(&self, kind: Kind, id: &str) -> Option<Value> {

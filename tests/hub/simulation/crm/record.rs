@@ -79,6 +79,12 @@ impl Kind {
         all.into_iter().enumerate().filter(|(n, _)| *n == first || rng.f64() < share).map(|(_, field)| field).collect()
     }
 
+    /// One of those that can be emptied over there: a custom field that vanishes there stays here.
+    pub fn any_plain(self, rng: &mut Rng) -> &'static str {
+        let all: Vec<_> = self.fields().filter(|name| !name.contains('.')).collect();
+        rng.choice(all).unwrap()
+    }
+
     /// As our API takes it.
     pub fn here(fields: &Fields) -> Value {
         nested(fields.iter().map(|(name, value)| (*name, value.clone())))

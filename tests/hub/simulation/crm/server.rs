@@ -264,7 +264,13 @@ impl Crm {
     pub fn edited(&self, kept: &mut Kept, id: &str, patch: Map<String, Value>, by_hub: bool) -> News {
         let history = &kept.records[id];
         let (mut record, last) = (history.now().unwrap().clone(), history.versions.last().unwrap().at);
+        let emptied: Vec<String> =
+            patch.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect();
         merge(&mut record, patch.into());
+        // Shown as empty, not left out.
+        for name in emptied {
+            record[name] = Value::Null;
+        }
         Self::store(kept, id, (self.clock().max(last + 1), by_hub), Some(record), "updated")
     }
 
