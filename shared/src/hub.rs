@@ -14,7 +14,7 @@ use crate::{
     connector::Tokens,
     deliver::subscriptions::Subscriptions,
     endpoint::Reach,
-    limits::source::SourceLimits,
+    limits::{keys::KeyLimits, source::SourceLimits},
     metrics::{Emit, Metrics},
     operation::{Operation, Waiting},
     outgoing::{self, Sender},
@@ -68,6 +68,8 @@ pub struct Settings {
     pub counter_retention: Duration,
     /// Name of the deployment, for metrics.
     pub stage: String,
+    /// What cursors are sealed with. It guards nothing that the caller may not read: see the API's `cursor`.
+    pub cursor_key: String,
     /// Whether callers on loopback are free of the limits by source address (contract §2: in `cargo local`).
     pub loopback_exempt: bool,
 }
@@ -131,6 +133,7 @@ impl Settings {
                     .map_err(|_| SettingsError { name: "ENDPOINTS", problem: "is none of public, loopback and any" })?,
             },
             counter_retention: days("COUNTER_RETENTION_DAYS", 2)?,
+            cursor_key: var("CURSOR_KEY").unwrap_or_default(),
             stage: var("STAGE").unwrap_or_default(),
             loopback_exempt: var("LOOPBACK_EXEMPT").is_some_and(|v| v == "true"),
         })
@@ -155,6 +158,8 @@ pub struct Hub {
     pub metrics: Metrics,
     /// What this copy knows of callers by source address.
     pub sources: SourceLimits,
+    /// What this copy knows of the calls of API keys.
+    pub key_limits: KeyLimits,
     /// Records as this copy saw them last: the guess on which their next change is tried first.
     pub guesses: Cache<Key, (i64, Record)>,
     /// Phone numbers that this copy knows to exist.
@@ -192,6 +197,7 @@ impl Hub {
             secrets: Secrets::new(secrets, &settings),
             registry: Registry::new(settings.config_ttl),
             sources: SourceLimits::new(settings.loopback_exempt),
+            key_limits: KeyLimits::default(),
             metrics: Metrics::new(&settings.stage, Arc::clone(&clock), emit),
             guesses: Cache::new(GUESSES_BYTES_MAX),
             phones: Cache::new(PHONES_BYTES_MAX),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     connector::{Entity, Outbound},
@@ -118,6 +118,9 @@ pub struct IntegrationConfig {
     pub outbound: Option<Value>,
 }
 
+/// How alike two names are of which one is meant for the other: `per_minut`, `perMinute`, `webhook_sercet`.
+const LIKE: f64 = 0.8;
+
 /// One thing that is wrong with an integration: the field, and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldError {
@@ -138,6 +141,44 @@ impl FieldError {
     #[must_use]
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
+    }
+
+    /// That `field` isn't `what` there is, e.g. "a field here"; names the nearest of the `known`.
+    #[must_use]
+    pub fn unknown(field: &str, known: &[&str], what: &str) -> Self {
+        let field: String = field.chars().filter(|c| !c.is_control()).take(64).collect();
+        let likeness = |name: &&&str| strsim::jaro_winkler(&field.to_lowercase(), name);
+        let nearest = known.iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)));
+        let hint = nearest.filter(|name| likeness(name) > LIKE).map(|name| format!("; did you mean `{name}`?"));
+        let message = format!("is not {what}{} There are: {}", hint.as_deref().unwrap_or("."), known.join(", "));
+        Self { field, message }
+    }
+}
+
+impl IntegrationConfig {
+    /// The names of its fields.
+    pub const FIELDS: [&str; 9] =
+        ["direction", "active", "signature", "limits", "retry", "batch", "public_url", "mapping", "outbound"];
+
+    /// Reads what somebody wrote, each field by itself; `also` are names that may stand beside them.
+    ///
+    /// # Errors
+    /// Every [`FieldError`] at once.
+    pub fn read(fields: Map<String, Value>, also: &[&str]) -> Result<Self, Vec<FieldError>> {
+        let known: Vec<&str> = Self::FIELDS.iter().chain(also).copied().collect();
+        let wrong = |(name, value): (&String, &Value)| {
+            if !Self::FIELDS.contains(&name.as_str()) {
+                return Some(FieldError::unknown(name, &known, "a field of an integration"));
+            }
+            let alone = Map::from_iter([(name.clone(), value.clone())]);
+            let error = Self::deserialize(Value::Object(alone)).err()?;
+            Some(FieldError::new(name.clone(), format!("can't be read: {error}")))
+        };
+        let errors: Vec<FieldError> = fields.iter().filter_map(wrong).collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Self::deserialize(Value::Object(fields)).map_err(|e| vec![FieldError::new("integration", e.to_string())])
     }
 }
 
@@ -164,6 +205,12 @@ pub struct Integration {
 }
 
 impl Integration {
+    /// How its webhooks are signed, as the tenant wrote it or by default.
+    #[must_use]
+    pub fn signature(&self) -> SignatureConfig {
+        self.config.signature.clone().unwrap_or_else(|| default_signature(&self.system_id))
+    }
+
     /// Checks and compiles `config`.
     ///
     /// # Errors

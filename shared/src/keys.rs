@@ -3,15 +3,20 @@
 //! The tenant in the key leads to the tenant's own partition, so that checking a key is one read and touches nobody
 //! else's data. The random part has 256 bits, so a plain SHA-256 keeps it as safe as a slow hash would.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     ids::{TenantId, sha256_hex},
-    store::{Item, Key, Store, StoreError},
+    store::{Item, Key, Range, Store, StoreError},
 };
 
 /// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// See.
     Read,
@@ -47,14 +52,94 @@ pub fn generate(tenant: &TenantId, random: [u8; 32]) -> String {
     format!("smrt_{tenant}_{}", sha256_hex(&random))
 }
 
-/// The item of a new key, with all scopes.
+/// What a new key is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What people call it.
+    pub name: Option<String>,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it ends, if it does.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Terms {
+    /// All scopes, and no end.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { name: None, scopes: vec![Scope::Read, Scope::Write], expires_at: None }
+    }
+}
+
+/// The item of a new key.
 #[must_use]
-pub fn item(tenant: &TenantId, key: &str, now: Timestamp) -> Item {
-    Item::new(&storage_key(tenant, key)).text("scopes", "read write").text("created_at", now.to_string())
+pub fn item(tenant: &TenantId, key: &str, terms: &Terms, now: Timestamp) -> Item {
+    let given = [Scope::Read, Scope::Write].into_iter().filter(|scope| terms.scopes.contains(scope));
+    let scopes: Vec<&str> = given.map(Scope::as_str).collect();
+    let item =
+        Item::new(&storage_key(tenant, key)).text("scopes", scopes.join(" ")).text("created_at", now.to_string());
+    let item = item.text("name", terms.name.as_deref().unwrap_or_default());
+    item.text("expires_at", terms.expires_at.map(|end| end.to_string()).unwrap_or_default())
+}
+
+/// Keys of one tenant, with those that were revoked lately.
+pub const KEYS_MAX: usize = 100;
+/// A key that was revoked is listed so long, for whoever looks into what happened.
+const REVOKED_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// The partition of a tenant's keys.
+#[must_use]
+pub fn partition(tenant: &TenantId) -> String {
+    Key::of(tenant, KIND, "").pk
+}
+
+/// All of it.
+#[must_use]
+pub fn all() -> Range {
+    Range::prefixed("")
+}
+
+/// A key as the API shows it; the key itself isn't known.
+#[must_use]
+pub fn view(item: &Item) -> Option<Value> {
+    let text = |name: &str| item.get_text(name).filter(|text| !text.is_empty());
+    Some(json!({
+        "id": format!("{ID_PREFIX}{}", key_id(item.get_text("sk")?)),
+        "name": text("name"),
+        "scopes": text("scopes").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty()).collect::<Vec<_>>(),
+        "created_at": text("created_at"),
+        "expires_at": text("expires_at"),
+        "revoked_at": text("revoked_at"),
+    }))
+}
+
+/// The key of this id, if the tenant has it.
+///
+/// # Errors
+/// [`StoreError`] where DynamoDB fails.
+pub async fn find(store: &Store, tenant: &TenantId, id: &str) -> Result<Option<Item>, StoreError> {
+    let Some(id) = id.strip_prefix(ID_PREFIX).filter(|id| id.len() == ID_CHARS) else { return Ok(None) };
+    let page = store.range(&partition(tenant), &Range::prefixed(id), &[], (None, 1, true)).await?;
+    Ok(page.items.into_iter().next())
+}
+
+/// The item of a key that isn't good any more.
+#[must_use]
+pub fn revoked(item: Item, now: Timestamp) -> Item {
+    let end = now.saturating_add(REVOKED_KEPT).unwrap_or(Timestamp::MAX);
+    item.text("revoked_at", now.to_string()).number("ttl", end.as_second())
+}
+
+const KIND: &str = "key";
+const ID_PREFIX: &str = "key_";
+const ID_CHARS: usize = 12;
+
+fn key_id(hash: &str) -> &str {
+    hash.get(..ID_CHARS).unwrap_or(hash)
 }
 
 fn storage_key(tenant: &TenantId, key: &str) -> Key {
-    Key::of(tenant, "key", sha256_hex(key.as_bytes()))
+    Key::of(tenant, KIND, sha256_hex(key.as_bytes()))
 }
 
 /// Looks a key up; `None` for any that isn't good.
@@ -68,7 +153,7 @@ pub async fn check(store: &Store, key: &str, now: Timestamp) -> Result<Option<Gr
     let Some(item) = store.get(&place).await? else { return Ok(None) };
     let expired = item.get_text("expires_at").and_then(|t| t.parse::<Timestamp>().ok()).is_some_and(|end| end <= now);
     let revoked = item.get_text("revoked_at").is_some();
-    let key_id = place.sk.get(..12).unwrap_or_default().to_owned();
+    let key_id = key_id(&place.sk).to_owned();
     let grant = Grant { tenant, key_id, scopes: item.get_text("scopes").unwrap_or_default().to_owned() };
     Ok((!expired && !revoked).then_some(grant))
 }

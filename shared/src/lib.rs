@@ -37,6 +37,7 @@ pub mod process;
 pub mod provision;
 pub mod publish;
 pub mod receive;
+mod registration;
 pub mod release;
 pub mod replay;
 pub mod retry;

@@ -1,6 +1,6 @@
 //! Errors as people and programs get them: RFC 9457 problem details, with a `code` that doesn't change.
 
-use http::{Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use lambda_http::Body;
 use serde::Serialize;
 
@@ -21,9 +21,9 @@ pub struct Problem {
     /// What is wrong field by field, where fields are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// Seconds for the `Retry-After` header.
+    /// Headers of the answer besides its content type.
     #[serde(skip)]
-    pub retry_after_seconds: Option<i64>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -36,7 +36,7 @@ impl Problem {
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { status, code, title, detail: detail.into(), errors: Vec::new(), retry_after_seconds: None }
+        Self { status, code, title, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
     /// With what is wrong field by field.
@@ -48,7 +48,14 @@ impl Problem {
     /// With a `Retry-After`.
     #[must_use]
     pub fn retry_after(self, seconds: i64) -> Self {
-        Self { retry_after_seconds: Some(seconds.max(1)), ..self }
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// With another header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     /// The answer, `application/problem+json`.
@@ -56,10 +63,8 @@ impl Problem {
     pub fn into_response(self) -> Response<Body> {
         let mut response = json_response(self.status, &self);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after_seconds {
-            headers.insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
-        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers);
         response
     }
 }
@@ -70,6 +75,6 @@ pub fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Body
     let text = serde_json::to_string(body).unwrap_or_default();
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -4,10 +4,7 @@
 //! The order makes a crash at any point harmless: secrets first (of systems that don't exist yet, so nobody uses them),
 //! then everything else in one transaction. Invoked again, it finds what is there and gives out only what it made now.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -16,19 +13,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    connector::{Credentials, Entity, take_credentials},
+    connector::Entity,
     endpoint::Reach,
     hub::Hub,
     ids::{SystemId, TenantId},
-    integration::{FieldError, Integration, IntegrationConfig, Tenant, success_outcomes},
+    integration::{FieldError, Tenant, success_outcomes},
     keys,
     lease::{self, SECRETS},
-    operation::{Operation, SyncJob, SyncTask},
     phone::Region,
     receive::webhook_url,
+    registration::{Registration, send_what_exists},
     registry::{integration_key, tenant_key},
     secrets::{Secret, SystemSecrets, generate_secret},
-    signature::UnsignedRequest,
     store::{ABSENT, Commit, Item, StoreError, Write},
     tenant::TenantContext,
 };
@@ -101,14 +97,8 @@ impl From<ProvisionError> for Diagnostic {
 struct Order {
     tenant_id: TenantId,
     tenant: Tenant,
-    systems: Vec<Ordered>,
+    systems: Vec<Registration>,
     reissue_api_key: bool,
-}
-
-struct Ordered {
-    integration: Integration,
-    secret: Option<String>,
-    credentials: Option<Credentials>,
 }
 
 /// Systems in one call; with the tenant's own items they fit one transaction.
@@ -149,17 +139,19 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
         (!existing_tenant || order.reissue_api_key).then(|| keys::generate(context.tenant(), hub.random_bytes()));
     let synced = synced(&order, &new);
     if existing_tenant {
-        send_what_exists(hub, &context, &synced).await?;
+        for (system, entities) in &synced {
+            send_what_exists(hub, &context, system, entities).await?;
+        }
     }
     let mut writes = vec![lease.release()];
     writes.extend(tenant_write(&order, stored, synced, now)?);
     for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
-        let doc = serde_json::to_string(&with_url(hub, &order.tenant_id, &system.integration)).unwrap_or_default();
+        let doc = system.doc(hub, &order.tenant_id);
         let key = integration_key(context.tenant(), &system.integration.system_id);
         writes.push(put(Item::new(&key).text("doc", doc).text("created_at", now.to_string()), ABSENT));
     }
     if let Some(key) = &api_key {
-        writes.push(put(keys::item(context.tenant(), key, now), ""));
+        writes.push(put(keys::item(context.tenant(), key, &keys::Terms::all(), now), ""));
     }
     match hub.store.commit(writes).await? {
         Commit::Done => Ok(answer(hub, &order, api_key, secrets)),
@@ -200,36 +192,8 @@ fn tenant_write(
     Ok(Some(Write::Put { item: item.text("doc", doc(&tenant)), condition: "doc = :doc", values }))
 }
 
-/// Has all records sent to systems that are new to a tenant with records, once every copy of every function knows them: what
-/// changes until then isn't marked.
-async fn send_what_exists(
-    hub: &Hub,
-    context: &TenantContext,
-    synced: &BTreeMap<SystemId, Vec<Entity>>,
-) -> Result<(), StoreError> {
-    let due = hub.now().saturating_add(hub.settings.config_ttl + Duration::from_secs(5)).unwrap_or(Timestamp::MAX);
-    for (system, entities) in synced {
-        for entity in entities {
-            let task = SyncTask::MarkAll { after: None };
-            let (tenant_id, system_id) = (context.tenant().clone(), system.clone());
-            let job = SyncJob { tenant_id, system_id, entity: *entity, task, due: Some(due) };
-            hub.send_at(&Operation::Sync(job), due).await?;
-        }
-    }
-    Ok(())
-}
-
 fn put(item: Item, condition: &'static str) -> Write {
     Write::Put { item, condition, values: Vec::new() }
-}
-
-/// The URL that we answer is part of the configuration: some senders sign it.
-fn with_url(hub: &Hub, tenant: &TenantId, integration: &Integration) -> IntegrationConfig {
-    let url = || webhook_url(&hub.settings.public_url, tenant, &integration.system_id);
-    IntegrationConfig {
-        public_url: Some(integration.config.public_url.clone().unwrap_or_else(url)),
-        ..integration.config.clone()
-    }
 }
 
 /// Adds the secrets of the `new` systems to the tenant's document and gives them.
@@ -292,7 +256,7 @@ fn check(request: Value, reach: Reach) -> Result<Order, Vec<FieldError>> {
     let mut seen = BTreeSet::new();
     let mut systems = Vec::new();
     for (i, fields) in request.integrations.into_iter().enumerate() {
-        match ordered(fields, reach) {
+        match registration(fields, reach) {
             Ok(system) if seen.insert(system.integration.system_id.clone()) => systems.push(system),
             Ok(_) => errors.push(FieldError::new(format!("integrations[{i}].system_id"), "stands in the list twice")),
             Err(list) => errors
@@ -315,47 +279,11 @@ fn check(request: Value, reach: Reach) -> Result<Order, Vec<FieldError>> {
     }
 }
 
-fn ordered(mut fields: Map<String, Value>, reach: Reach) -> Result<Ordered, Vec<FieldError>> {
-    let wrong = |field: &str, message: &str| vec![FieldError::new(field, message)];
+fn registration(mut fields: Map<String, Value>, reach: Reach) -> Result<Registration, Vec<FieldError>> {
+    let wrong = |message: String| vec![FieldError::new("system_id", message)];
     let system_id = match fields.remove("system_id") {
-        Some(Value::String(text)) => SystemId::parse(&text).map_err(|e| wrong("system_id", &e.to_string()))?,
-        _ => return Err(wrong("system_id", "is required")),
+        Some(Value::String(text)) => SystemId::parse(&text).map_err(|e| wrong(e.to_string()))?,
+        _ => return Err(wrong("is required".to_owned())),
     };
-    let secret = match fields.remove("webhook_secret") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(secret)) if (1..=4096).contains(&secret.len()) => Some(secret),
-        Some(_) => return Err(wrong("webhook_secret", "must be text of 1 to 4096 bytes")),
-    };
-    // They are never in DynamoDB.
-    let credentials = fields.get_mut("outbound").map_or(Ok(None), take_credentials);
-    let config: IntegrationConfig =
-        serde_json::from_value(Value::Object(fields)).map_err(|e| wrong("integration", &e.to_string()))?;
-    let (integration, credentials) = match (Integration::compile(system_id, config), credentials) {
-        (Ok(integration), Ok(credentials)) => (integration, credentials),
-        (integration, credentials) => {
-            let errors = [integration.err(), credentials.err()];
-            return Err(errors.into_iter().flatten().flatten().collect());
-        }
-    };
-    check_outbound(&integration, credentials.as_ref(), reach)?;
-    if let Some(secret) = &secret {
-        let trial = UnsignedRequest { method: "POST", url: "https://example.com", body: b"{}" };
-        let usable = integration.scheme.sign(&trial, "trial", &[secret], Timestamp::UNIX_EPOCH);
-        usable.map_err(|e| wrong("webhook_secret", &format!("can't be used with this signature scheme: {e}")))?;
-    }
-    Ok(Ordered { integration, secret, credentials })
-}
-
-/// What of an `outbound` depends on the deployment, and whether the secret that it needs is there.
-fn check_outbound(
-    integration: &Integration,
-    credentials: Option<&Credentials>,
-    reach: Reach,
-) -> Result<(), Vec<FieldError>> {
-    let Some(outbound) = &integration.outbound else { return Ok(()) };
-    let mut errors = outbound.check(reach);
-    if let (Some(field), None) = (outbound.auth().secret_field(), credentials) {
-        errors.push(FieldError::new(format!("outbound.auth.{field}"), "is required"));
-    }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    Registration::check(system_id, fields, reach, None)
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, put};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -37,28 +37,51 @@ impl Webhook {
 }
 
 #[derive(Default)]
-struct Inbox(Mutex<(u64, VecDeque<Webhook>)>);
+struct Inbox(Mutex<Kept>);
 
-/// The endpoint. `POST` takes a webhook, `GET` gives the latest, the oldest first.
+#[derive(Default)]
+struct Kept {
+    count: u64,
+    webhooks: VecDeque<Webhook>,
+    /// Whether it refuses all.
+    is_broken: bool,
+}
+
+/// The endpoint. `POST` takes a webhook, `GET` gives the latest, the oldest first. `PUT …/broken` lets it answer 500 until
+/// `DELETE …/broken`.
 pub(crate) fn route() -> Router {
     let inbox = Arc::new(Inbox::default());
-    Router::new().route(PATH, get(show).post(take)).with_state(inbox)
+    let router = Router::new().route(PATH, get(show).post(take));
+    router.route(&format!("{PATH}/broken"), put(break_it).delete(mend)).with_state(inbox)
+}
+
+async fn break_it(State(inbox): State<Arc<Inbox>>) -> &'static str {
+    inbox.0.lock().unwrap_or_else(PoisonError::into_inner).is_broken = true;
+    "The receiver answers 500 from now on.\n"
+}
+
+async fn mend(State(inbox): State<Arc<Inbox>>) -> &'static str {
+    inbox.0.lock().unwrap_or_else(PoisonError::into_inner).is_broken = false;
+    "The receiver takes everything.\n"
 }
 
 async fn take(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let text = |value: &http::HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
     let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let mut inbox = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-    inbox.0 += 1;
-    let webhook = Webhook { number: inbox.0, headers, body: String::from_utf8_lossy(&body).into_owned() };
-    inbox.1.push_back(webhook);
-    if inbox.1.len() > KEPT {
-        inbox.1.pop_front();
+    if inbox.is_broken {
+        return StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    inbox.count += 1;
+    let webhook = Webhook { number: inbox.count, headers, body: String::from_utf8_lossy(&body).into_owned() };
+    inbox.webhooks.push_back(webhook);
+    if inbox.webhooks.len() > KEPT {
+        inbox.webhooks.pop_front();
     }
     StatusCode::NO_CONTENT
 }
 
 async fn show(State(inbox): State<Arc<Inbox>>) -> Json<Vec<Webhook>> {
     let inbox = inbox.0.lock().unwrap_or_else(PoisonError::into_inner);
-    Json(inbox.1.iter().cloned().collect())
+    Json(inbox.webhooks.iter().cloned().collect())
 }

@@ -52,7 +52,7 @@ impl Call<'_> {
 
     /// Many at once, by system and time of the last try. However many they are, one message does.
     pub(super) async fn retry_failures(&self) -> Result<Value, Problem> {
-        let Selection { system_id, since, until } = self.read("{\"system_id\"?, \"since\"?, \"until\"?}")?;
+        let Selection { system_id, since, until } = self.read(&["system_id", "since", "until"])?;
         // An end that is still to come is none: a failure may bear the time of a copy whose clock is fast.
         let span = Span { since, until: until.filter(|until| *until < self.hub.now()) };
         let job = ReplayFailures { tenant_id: self.tenant().clone(), system_id: system_id.clone(), span, after: None };

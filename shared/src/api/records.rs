@@ -2,25 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use http::StatusCode;
-use serde_json::{Map, Value};
+use http::{StatusCode, header};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value, json};
 
-use super::{Call, invalid, not_found};
+use super::{
+    Answer, Call,
+    call::{precondition_failed, unknown_fields},
+    invalid, not_found,
+};
 use crate::{
     connector::Entity,
     ids::{SystemId, derived},
     integration::{FieldError, Tenant},
     mapping::{self, MappedField, Merge, Outcome},
     problem::Problem,
-    process::{Changed, Effect, ROUNDS_MAX, change, record_of, wait},
-    record::DELETED,
+    process::{Changed, Effect, Obstacle, ROUNDS_MAX, change, record_of, stored, wait},
+    record::{DELETED, Record, Stamp},
     registry,
-    store::Key,
+    store::{Item, Key, Range},
+    sync::matches,
     view,
 };
 
 /// The system that records of the tenant's own CRM are of: the `source_system` of all events.
 const OWN_SYSTEM: &str = "smrt_crm";
+
+/// The clocks of our copies differ by so much at most: AWS keeps them within milliseconds.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_millis(100);
 
 /// The fields of a record that can be written.
 fn writable(entity: Entity) -> &'static [&'static str] {
@@ -33,9 +42,41 @@ fn writable(entity: Entity) -> &'static [&'static str] {
     }
 }
 
+/// A record before a change.
+struct Before {
+    /// With its version, also where it is deleted.
+    stored: Option<(i64, Record)>,
+    /// As it is shown, where it exists.
+    shown: Option<Value>,
+}
+
 impl Call<'_> {
+    /// All of them, by their ids; or those that have a value by which records are told apart.
+    pub(super) async fn list_records(&self, entity: Entity) -> Result<Value, Problem> {
+        let (kind, telling) = (entity.kind(), matches::telling(entity.kind()));
+        self.only(&[telling, &["limit", "cursor"]].concat())?;
+        let view = |item: &Item| {
+            record_of(item).filter(|record| !record.is_deleted()).and_then(|_| view::record_item(kind, item))
+        };
+        let asked: Vec<(&str, String)> = telling.iter().filter_map(|name| Some((*name, self.query(name)?))).collect();
+        match asked.as_slice() {
+            [] => {
+                let partition = Key::of(self.tenant(), kind.name(), "").pk;
+                self.page_of(&partition, &Range::prefixed(&format!("{}_", kind.name())), &[], true, view).await
+            }
+            [(name, value)] => {
+                let ids = matches::having(self.hub, self.tenant(), kind, (name, value), 100).await?;
+                let keys: Vec<Key> = ids.iter().map(|id| Key::of(self.tenant(), kind.name(), id.as_str())).collect();
+                let found = self.hub.store.get_many(&keys).await?;
+                let data: Vec<Value> = found.iter().flatten().filter_map(view).collect();
+                Ok(json!({"data": data, "next_cursor": null}))
+            }
+            [_, (second, _), ..] => Err(invalid(second, "can't be combined with another one; ask for one of them")),
+        }
+    }
+
     /// Makes a record, or replaces it: fields that aren't given are emptied.
-    pub(super) async fn put_record(&self, entity: Entity, id: &str) -> Result<(StatusCode, Value), Problem> {
+    pub(super) async fn put_record(&self, entity: Entity, id: &str) -> Result<Answer, Problem> {
         let tenant = self.own_tenant().await?;
         let is_id = id.strip_prefix(entity.kind().name()).and_then(|rest| rest.strip_prefix('_')).is_some_and(|rest| {
             (1..=60).contains(&rest.len())
@@ -46,22 +87,34 @@ impl Call<'_> {
             return Err(invalid("id", form));
         }
         let fields = self.written(entity, &tenant)?;
-        let existed = self.write(entity, id, &tenant, fields).await?;
+        let before = self.before(entity, id).await?;
+        self.check_preconditions(before.shown.as_ref())?;
+        let existed = self.write((entity, id), &tenant, before, fields).await?;
         let key = Key::of(self.tenant(), entity.kind().name(), id);
         let item = self.hub.store.get(&key).await?.ok_or_else(|| not_found(entity.as_str()))?;
         let shown = view::record_item(entity.kind(), &item).ok_or_else(|| not_found(entity.as_str()))?;
-        Ok((if existed { StatusCode::OK } else { StatusCode::CREATED }, shown))
+        Ok(Answer::new(if existed { StatusCode::OK } else { StatusCode::CREATED }, shown).with_tag())
     }
 
-    pub(super) async fn delete_record(&self, entity: Entity, id: &str) -> Result<(StatusCode, Value), Problem> {
+    pub(super) async fn delete_record(&self, entity: Entity, id: &str) -> Result<(), Problem> {
         let tenant = self.own_tenant().await?;
-        let item = self.hub.store.get(&Key::of(self.tenant(), entity.kind().name(), id)).await?;
-        if item.as_ref().and_then(record_of).is_none_or(|record| record.is_deleted()) {
+        let before = self.before(entity, id).await?;
+        if before.shown.is_none() {
             return Err(not_found(entity.as_str()));
         }
+        self.check_preconditions(before.shown.as_ref())?;
         let fields = BTreeMap::from([(DELETED.to_owned(), (true.into(), Merge::Last))]);
-        self.write(entity, id, &tenant, fields).await?;
-        Ok((StatusCode::NO_CONTENT, Value::Null))
+        self.write((entity, id), &tenant, before, fields).await?;
+        Ok(())
+    }
+
+    /// The record as it is now.
+    async fn before(&self, entity: Entity, id: &str) -> Result<Before, Problem> {
+        let item = self.hub.store.get(&Key::of(self.tenant(), entity.kind().name(), id)).await?;
+        let stored = item.as_ref().and_then(stored);
+        let is_there = stored.as_ref().is_some_and(|(_, record)| !record.is_deleted());
+        let shown = item.filter(|_| is_there).and_then(|item| view::record_item(entity.kind(), &item));
+        Ok(Before { stored, shown })
     }
 
     async fn own_tenant(&self) -> Result<Tenant, Problem> {
@@ -81,12 +134,7 @@ impl Call<'_> {
             Some(_) => return Err(invalid("custom_fields", "must be an object")),
         };
         let known = writable(entity);
-        let unknown = |name: &&String| !known.contains(&name.as_str());
-        let errors: Vec<FieldError> = body
-            .keys()
-            .filter(unknown)
-            .map(|name| FieldError::new(name.clone(), format!("is not a field; it takes {}", known.join(", "))))
-            .collect();
+        let errors = unknown_fields(&body, known);
         if !errors.is_empty() {
             return Err(super::invalid_fields(errors));
         }
@@ -104,18 +152,16 @@ impl Call<'_> {
     /// Writes the fields of a record, and says whether there was one.
     async fn write(
         &self,
-        entity: Entity,
-        id: &str,
+        (entity, id): (Entity, &str),
         tenant: &Tenant,
+        before: Before,
         mut fields: BTreeMap<String, (Value, Merge)>,
     ) -> Result<bool, Problem> {
         let (hub, now) = (self.hub, self.hub.now());
         let system = SystemId::parse(OWN_SYSTEM).map_err(|e| invalid("system_id", e.to_string()))?;
-        let key = Key::of(self.tenant(), entity.kind().name(), id);
         // A custom field that isn't given any more is emptied too.
-        let before = hub.store.get(&key).await?.as_ref().and_then(record_of);
-        let gone =
-            before.iter().flat_map(|record| record.fields().map(|(name, _)| name.to_owned()).collect::<Vec<_>>());
+        let names = |record: &Record| record.fields().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        let gone = before.stored.iter().flat_map(|(_, record)| names(record));
         let is_deletion = fields.contains_key(DELETED);
         for name in gone.filter(|name| !is_deletion && name.starts_with("custom_fields")) {
             fields.entry(name).or_insert((Value::Null, Merge::Last));
@@ -124,19 +170,31 @@ impl Call<'_> {
         let nonce = format!("{:032x}", (hub.random)());
         let event_key = derived("api", &[self.tenant().as_str(), id, &nonce]);
         let event_key = event_key.get(4..20).unwrap_or_default();
+        let written_at = after(before.stored.as_ref().map(|(_, record)| record), now);
+        let is_conditional = [header::IF_MATCH, header::IF_NONE_MATCH].iter().any(|name| self.header(name).is_some());
         for round in 0..ROUNDS_MAX {
             let mut effect = Effect::bare((self.tenant(), &system), (entity.kind(), id.to_owned()), event_key, now);
             effect.fields.clone_from(&fields);
+            effect.stamp = Stamp::new(Some(written_at), 0, now);
             effect.publishes = tenant.publishes;
             effect.syncs = tenant.synced(entity).cloned().collect();
+            effect.expects = is_conditional.then(|| before.stored.as_ref().map_or(0, |(version, _)| *version));
             match change(hub, &effect, &[]).await? {
                 Changed::Done { before, .. } => return Ok(before.is_some_and(|(_, record)| !record.is_deleted())),
                 Changed::Refused(_) => wait(hub, round).await,
+                Changed::Obstacle(Obstacle::AnotherVersion) => return Err(precondition_failed()),
                 Changed::Obstacle(obstacle) => return Err(invalid("body", obstacle.sentence())),
             }
         }
         Err(Problem::new(StatusCode::CONFLICT, "busy", "others change the same record at the moment; try again"))
     }
+}
+
+/// When a write at `now` counts: after all that is in the record, where that is as old as the clocks of our copies are exact.
+/// Who reads a record and writes it must not lose against what they read.
+fn after(before: Option<&Record>, now: Timestamp) -> Timestamp {
+    let last = before.map(Record::last_at).filter(|last| *last >= now && last.duration_since(now) < CLOCKS_DIFFER);
+    last.and_then(|last| last.checked_add(SignedDuration::from_millis(1)).ok()).unwrap_or(now)
 }
 
 /// The fields as a mapping takes them in: numbers in E.164, texts of a bounded length.

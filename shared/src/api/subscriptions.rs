@@ -8,37 +8,21 @@ use std::time::Duration;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Call, invalid, invalid_fields, not_found, object};
+use super::{Call, busy, internal, invalid, invalid_fields, not_found, secrets::ROUNDS_MAX};
 use crate::{
     deliver,
     ids::sortable,
-    lease::{self, Lease},
+    lease::Lease,
     operation::{Operation, ReplayEvents},
     problem::Problem,
     publish,
     registry::tenant_key,
-    secrets::{Document, SubscriptionSecrets, generate_secret, is_subscription_secret, rotate},
+    secrets::{SubscriptionSecrets, generate_secret, is_subscription_secret, rotate},
     store::{ABSENT, Commit, Item, Range, Values, Write},
     subscription::{DisabledReason, SUBSCRIPTIONS_MAX, Subscription, check, subscription_key, subscription_partition},
 };
-
-/// Changes of the same subscription at the same time take turns.
-const ROUNDS_MAX: u32 = 20;
-
-/// Contract §6: how long an old secret counts by default, and how long at most.
-const OVERLAP_HOURS: u32 = 24;
-const OVERLAP_HOURS_MAX: u32 = 7 * 24;
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rotation {
-    #[serde(default)]
-    secret: Option<String>,
-    #[serde(default)]
-    overlap_hours: Option<u32>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -48,11 +32,6 @@ struct Replay {
     until: Option<Timestamp>,
     #[serde(default)]
     all: bool,
-}
-
-fn busy() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "other calls change the same at the moment; try again")
-        .retry_after(1)
 }
 
 impl Call<'_> {
@@ -157,6 +136,7 @@ impl Call<'_> {
         }
         for _ in 0..ROUNDS_MAX {
             let mut subscription = self.stored(id).await?;
+            self.check_preconditions(Some(&subscription.view()))?;
             let (config, beside) =
                 check(&given, Some(&subscription.config), hub.settings.reach).map_err(invalid_fields)?;
             let (now, missed_since) = (hub.now(), missed_since(&subscription));
@@ -210,8 +190,8 @@ impl Call<'_> {
         Ok(self.hub.send_at(&Operation::ReplayEvents(job), at).await?)
     }
 
-    pub(super) async fn delete_subscription(&self, id: &str) -> Result<Value, Problem> {
-        self.stored(id).await?;
+    pub(super) async fn delete_subscription(&self, id: &str) -> Result<(), Problem> {
+        self.check_preconditions(Some(&self.stored(id).await?.view()))?;
         let lease = self.secrets_lease().await?;
         // First the subscription: without it, nobody asks for its secret.
         self.hub.store.delete(&subscription_key(self.tenant(), id)).await?;
@@ -221,16 +201,12 @@ impl Call<'_> {
         })
         .await?;
         lease.give_back(self.hub).await;
-        Ok(Value::Null)
+        Ok(())
     }
 
     /// A new secret, that is shown once; the old one counts for a while too.
     pub(super) async fn rotate_secret(&self, id: &str) -> Result<Value, Problem> {
-        let (hub, rotation) = (self.hub, self.read::<Rotation>("{\"secret\"?, \"overlap_hours\"?}")?);
-        let hours = rotation.overlap_hours.unwrap_or(OVERLAP_HOURS);
-        if hours > OVERLAP_HOURS_MAX {
-            return Err(invalid("overlap_hours", format!("must be from 0 to {OVERLAP_HOURS_MAX}")));
-        }
+        let (hub, rotation) = (self.hub, self.rotation()?);
         if rotation.secret.as_deref().is_some_and(|secret| !is_subscription_secret(secret)) {
             return Err(invalid(
                 "secret",
@@ -238,12 +214,12 @@ impl Call<'_> {
             ));
         }
         self.stored(id).await?;
-        let secret = rotation.secret.unwrap_or_else(|| generate_secret(hub.random_bytes()));
+        let secret = rotation.secret.clone().unwrap_or_else(|| generate_secret(hub.random_bytes()));
         let lease = self.secrets_lease().await?;
         let mut subscription = self.stored(id).await?;
         subscription.secret_version += 1;
         let now = hub.now();
-        let end = now.saturating_add(Duration::from_hours(hours.into())).unwrap_or(now);
+        let end = now.saturating_add(rotation.overlap()).unwrap_or(now);
         self.change_secrets(|document| {
             let own = document.subscriptions.entry(id.to_owned()).or_default();
             own.version = subscription.secret_version;
@@ -279,7 +255,7 @@ impl Call<'_> {
 
     /// Sends events from a moment on again: those that it hasn't got, or `all`.
     pub(super) async fn replay_subscription(&self, id: &str) -> Result<Value, Problem> {
-        let Replay { since, until, all } = self.read("{\"since\": time, \"until\"?, \"all\"?}")?;
+        let Replay { since, until, all } = self.read(&["since", "until", "all"])?;
         let subscription = self.stored(id).await?;
         if !subscription.is_active() {
             let detail =
@@ -292,52 +268,10 @@ impl Call<'_> {
         self.queue_replay(ReplayEvents { tenant_id, subscription_id, since, until, all, after: None }, now).await?;
         Ok(json!({"id": id, "status": "queued", "since": since, "until": until, "all": all}))
     }
-
-    async fn secrets_lease(&self) -> Result<Lease, Problem> {
-        for _ in 0..ROUNDS_MAX {
-            if let Some(lease) = lease::take(self.hub, self.context, lease::SECRETS).await? {
-                return Ok(lease);
-            }
-            self.pause().await;
-        }
-        Err(busy())
-    }
-
-    async fn change_secrets(&self, change: impl FnOnce(&mut Document)) -> Result<(), Problem> {
-        let stored = self.hub.secrets.read(self.tenant()).await?;
-        let exists = stored.is_some();
-        let mut document = stored.unwrap_or_default();
-        change(&mut document);
-        Ok(self.hub.secrets.write(self.tenant(), &document, exists).await?)
-    }
-
-    /// Before another try: 50 to 150 ms.
-    async fn pause(&self) {
-        let share = u64::try_from((self.hub.random)() % 100).unwrap_or(50);
-        tokio::time::sleep(Duration::from_millis(50 + share)).await;
-    }
 }
 
 /// From when on a disabled subscription missed something: since its endpoint failed, or since it was disabled.
 fn missed_since(subscription: &Subscription) -> Option<Timestamp> {
     let (_, disabled_at) = subscription.disabled?;
     Some(subscription.failing_since.map_or(disabled_at, |failing| failing.min(disabled_at)))
-}
-
-fn internal() -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something is wrong on our side; it was logged")
-}
-
-impl Call<'_> {
-    /// The body's fields.
-    pub(super) fn fields(&self) -> Result<Map<String, Value>, Problem> {
-        let body: &[u8] = self.request.body().as_ref();
-        object(if body.is_empty() { b"{}" } else { body })
-    }
-
-    /// The body as a `T`, that looks like `form`.
-    pub(super) fn read<T: for<'de> Deserialize<'de>>(&self, form: &str) -> Result<T, Problem> {
-        let fields = self.fields()?;
-        T::deserialize(Value::Object(fields)).map_err(|e| invalid("body", format!("must be {form}; {e}")))
-    }
 }

@@ -49,7 +49,7 @@ impl Call<'_> {
     }
 
     pub(super) async fn start_sync(&self, system: &str, entity: &str) -> Result<Value, Problem> {
-        let Wanted { direction, full } = self.read("{\"direction\"?: \"outbound|inbound\", \"full\"?: true}")?;
+        let Wanted { direction, full } = self.read(&["direction", "full"])?;
         let target = self.outbound(system).await?;
         let entity = Entity::parse(entity)
             .ok_or_else(|| invalid("entity_type", "must be contact, company or interaction, in the path"))?;

@@ -1,6 +1,7 @@
 //! Limits on callers: by tenant and system, exactly, across all copies; by source address, approximately, in each. And on
 //! our own calls to a system, as exactly.
 
+pub mod keys;
 pub mod outbound;
 pub mod source;
 

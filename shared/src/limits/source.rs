@@ -96,7 +96,7 @@ impl SourceLimits {
         let number = now.as_second().div_euclid(60);
         let (tenant, system) = caller.target.split_once('/').unwrap_or((UNKNOWN, ""));
         let key = Key { pk: format!("{tenant}#refused"), sk: format!("{system}#{}#{number}", caller.address) };
-        match store.increment(&key, now, 600).await {
+        match store.add(&key, 1, now, 600).await {
             Ok(count) if count > REFUSED_PER_MINUTE => {
                 let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
                 if minute.number == number {

@@ -39,6 +39,9 @@ pub(crate) enum Changed {
 pub(crate) async fn change(hub: &Hub, effect: &Effect<'_>, lead: &[Write]) -> Result<Changed, StoreError> {
     let guess = hub.guesses.get(&effect.record_key());
     let mut known = Known::guess(guess.map(|(_, stored)| stored));
+    if effect.expects.is_some() {
+        known.record = hub.store.get(&effect.record_key()).await?.as_ref().and_then(stored);
+    }
     for round in 0..ROUNDS_MAX {
         // Where its marker's time is over: what it made carries its mark for good.
         let again = known.record.as_ref().is_some_and(|(_, record)| record.has(effect.event_key));

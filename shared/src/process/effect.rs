@@ -101,6 +101,8 @@ pub(crate) struct Effect<'a> {
     pub syncs: Vec<SystemId>,
     /// What the change is at the system that it comes from, where that is kept in step with us.
     pub told: Option<Told>,
+    /// The record's version before, where it may be changed only as it was seen; 0 where there may be none.
+    pub expects: Option<i64>,
     /// When it is applied.
     pub now: Timestamp,
 }
@@ -204,6 +206,7 @@ impl<'a> Effect<'a> {
             publishes: false,
             syncs: Vec::new(),
             told: None,
+            expects: None,
             now,
         }
     }

@@ -53,6 +53,8 @@ impl Known {
 pub(crate) enum Obstacle {
     UnknownPhone,
     TooLarge,
+    /// The record isn't any more what it is to be changed from.
+    AnotherVersion,
     /// What was known of the record at the system that tells of it is old: the change is to be judged anew.
     LinkChanged,
 }
@@ -62,6 +64,7 @@ impl Obstacle {
         match self {
             Self::UnknownPhone => "unknown_phone_number",
             Self::TooLarge => "record_too_large",
+            Self::AnotherVersion => "precondition_failed",
             Self::LinkChanged => "link_changed",
         }
     }
@@ -72,6 +75,7 @@ impl Obstacle {
             Self::TooLarge => {
                 "the record that this event belongs to has grown over 200 KB; let the mapping's key tell more records apart"
             }
+            Self::AnotherVersion => "the record was changed meanwhile; read it again",
             Self::LinkChanged => "other changes of the same record are at work; try again",
         }
     }
@@ -109,6 +113,9 @@ impl Plan {
             Some((version, record)) => (*version, Some(record)),
             None => (0, None),
         };
+        if effect.expects.is_some_and(|expected| expected != version) {
+            return Err(Obstacle::AnotherVersion);
+        }
         let mut record = before.cloned().unwrap_or_default();
         // What a system only knows from us leaves no trace: neither its time nor that it was told.
         let is_echo = before.is_some() && effect.told.is_some() && effect.fields.is_empty();

@@ -213,16 +213,16 @@ impl Store {
         }
     }
 
-    /// Adds one to the counter at `key` and gives the new count. The item ends `ttl_seconds` after `now`.
+    /// Adds `n` to the counter at `key` and gives the new count. The item ends `ttl_seconds` after `now`.
     ///
     /// # Errors
     /// [`StoreError`] where DynamoDB fails; it may then have been counted.
-    pub async fn increment(&self, key: &Key, now: Timestamp, ttl_seconds: i64) -> Result<i64, StoreError> {
+    pub async fn add(&self, key: &Key, n: i64, now: Timestamp, ttl_seconds: i64) -> Result<i64, StoreError> {
         let request = self.dynamodb.update_item().table_name(&self.table).set_key(Some(key.attributes()));
-        let request = request.update_expression("SET #ttl = :ttl ADD n :one").return_values(ReturnValue::UpdatedNew);
+        let request = request.update_expression("SET #ttl = :ttl ADD n :n").return_values(ReturnValue::UpdatedNew);
         let request = request
             .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":one", AttributeValue::N("1".into()))
+            .expression_attribute_values(":n", AttributeValue::N(n.to_string()))
             .expression_attribute_values(":ttl", AttributeValue::N((now.as_second() + ttl_seconds).to_string()));
         let answer = request.send().await.map_err(|e| classify("UpdateItem", e))?;
         Ok(answer.attributes.map(Item).and_then(|i| i.get_number("n")).unwrap_or(0))

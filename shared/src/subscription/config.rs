@@ -83,7 +83,7 @@ pub fn check(
 ) -> Result<(Config, SubscriptionFields), Vec<FieldError>> {
     let mut errors = Vec::new();
     for name in given.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
-        errors.push(FieldError::new(name, format!("is not a field of a subscription; it has {}", FIELDS.join(", "))));
+        errors.push(FieldError::unknown(name, &FIELDS, "a field of a subscription"));
     }
     let mut merged = before.and_then(|config| serde_json::to_value(config).ok()).unwrap_or_default();
     if !merged.is_object() {

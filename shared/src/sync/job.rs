@@ -10,7 +10,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use super::{
     flight::Flight,
     import::Progress,
-    link::{mark, marks_partition, marks_prefix},
+    link::{self, mark, marks_partition, marks_prefix},
     run::{Run, Stop, resumption},
     schedule::job,
     state::{self, Health, Scope, system_key},
@@ -22,6 +22,7 @@ use crate::{
     limits::outbound::Quota,
     operation::{Operation, SyncJob, SyncTask},
     process::stored,
+    registry::integration_key,
     schedule::KEEP_AGAIN,
     store::{Item, Range, StoreError, Write},
     tenant::TenantContext,
@@ -99,7 +100,7 @@ async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Time
     let outbound = target.as_ref().and_then(|target| target.integration.outbound.clone());
     let Some((target, outbound)) = target.zip(outbound) else {
         tracing::info!(tenant = %scope.tenant, system = %scope.system, "nothing is sent to a system that is gone or inactive");
-        return Ok(());
+        return forget(hub, scope, end).await;
     };
     let Some(plan) = outbound.entity(scope.entity) else { return Ok(()) };
     let task = match task {
@@ -178,6 +179,25 @@ async fn wait_for_next(hub: &Hub, scope: &Scope) -> Result<(), StoreError> {
         Some(due) => ask(hub, scope, SyncTask::Send, due.max(hub.now())).await,
         None => Ok(()),
     }
+}
+
+/// Takes the marks away where the system is gone for good: else each schedule would find them. What ties records to it stays,
+/// for when it is registered again.
+async fn forget(hub: &Hub, scope: &Scope, end: Option<Timestamp>) -> Result<(), StoreError> {
+    if hub.store.get(&integration_key(&scope.tenant, &scope.system)).await?.is_some() {
+        return Ok(());
+    }
+    let (partition, prefix) =
+        (marks_partition(&scope.tenant, scope.entity), marks_prefix(&scope.tenant, &scope.system));
+    while end.is_none_or(|end| hub.now() < end) {
+        let page = hub.store.due_with(&partition, &prefix, None, (None, MARKED_PAGE)).await?;
+        let unmarked: Vec<Write> = page.items.iter().filter_map(Item::key).map(|key| link::unmark(&key)).collect();
+        if unmarked.is_empty() {
+            break;
+        }
+        hub.store.commit(unmarked).await?;
+    }
+    Ok(())
 }
 
 /// Marks all records of a tenant, from the one after `after` on; gives where to go on, if there are more than one run takes.

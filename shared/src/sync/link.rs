@@ -100,6 +100,13 @@ pub fn mark_again(place: &Place, now: Timestamp) -> Update {
     marking(place, now).set("tries", number(0)).when("attribute_exists(pk)", &[])
 }
 
+/// Takes the mark off a link, whatever it is.
+#[must_use]
+pub fn unmark(link: &Key) -> Write {
+    let update = Update::new(link).remove("due_pk").remove("due_at").remove("since").add("lv", 1);
+    Write::Update(update.when("attribute_exists(pk)", &[]))
+}
+
 fn marking(place: &Place, now: Timestamp) -> Update {
     let (partition, sort) = place.mark(now);
     // One that waits for its next try goes on waiting.

@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// The fields that tell one record from another, the surest first.
-fn telling(kind: Kind) -> &'static [&'static str] {
+#[must_use]
+pub fn telling(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Contact => &["email", "phone_number"],
         Kind::Company => &["domain", "phone_number"],
@@ -67,13 +68,27 @@ pub async fn find<'f>(
 ) -> Result<Vec<String>, StoreError> {
     for name in telling(kind) {
         let Some(value) = field(name).filter(|value| !value.is_empty()) else { continue };
-        let prefix = prefix(kind, name, value);
-        let page = hub.store.range(&partition(tenant), &Range::prefixed(&prefix), &[], (None, 10, true)).await?;
-        let ids = page.items.iter().filter_map(|item| item.get_text("sk")?.strip_prefix(prefix.as_str()));
-        let ids: Vec<String> = ids.map(str::to_owned).collect();
+        let ids = having(hub, tenant, kind, (name, value), 10).await?;
         if !ids.is_empty() {
             return Ok(ids);
         }
     }
     Ok(Vec::new())
+}
+
+/// Our records that have this value in a telling field; at most so many.
+///
+/// # Errors
+/// [`StoreError`] where DynamoDB fails.
+pub async fn having(
+    hub: &Hub,
+    tenant: &TenantId,
+    kind: Kind,
+    (name, value): (&str, &str),
+    most: i32,
+) -> Result<Vec<String>, StoreError> {
+    let prefix = prefix(kind, name, value);
+    let page = hub.store.range(&partition(tenant), &Range::prefixed(&prefix), &[], (None, most, true)).await?;
+    let ids = page.items.iter().filter_map(|item| item.get_text("sk")?.strip_prefix(prefix.as_str()));
+    Ok(ids.map(str::to_owned).collect())
 }

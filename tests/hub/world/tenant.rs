@@ -13,6 +13,7 @@ use super::PUBLIC_URL;
 pub type Signer = Box<dyn Fn(&str, Timestamp) -> Vec<(String, String)> + Send + Sync>;
 
 /// A tenant as its engineer sees it: key and secrets.
+#[derive(Clone)]
 pub struct Tenant {
     pub id: String,
     pub answer: Value,
@@ -20,6 +21,14 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// With one more system, registered over the API as `config`.
+    pub fn with(mut self, system: &str, secret: &Value, config: &Value) -> Self {
+        let systems = self.answer["integrations"].as_array_mut().unwrap();
+        systems.push(json!({"system_id": system, "webhook_secret": secret}));
+        self.configs.push((system.to_owned(), config.clone()));
+        self
+    }
+
     pub fn key(&self) -> &str {
         self.answer["api_key"].as_str().unwrap()
     }

@@ -230,6 +230,7 @@ fn pseudo_parameters() -> BTreeMap<String, Value> {
         ("AWS::Partition", "aws"),
         ("AWS::Region", REGION),
         ("AWS::StackName", STACK_NAME),
+        ("AWS::StackId", "arn:aws:cloudformation:stack/local"),
         ("AWS::URLSuffix", "amazonaws.com"),
     ];
     values.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()

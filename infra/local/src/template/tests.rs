@@ -27,6 +27,7 @@ fn the_bundled_template_is_read() {
         environment,
         [
             ("COUNTER_RETENTION_DAYS", "2"),
+            ("CURSOR_KEY", "arn:aws:cloudformation:stack/local"),
             ("DELIVERY_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-DeliveryQueue"),
             ("DELIVERY_RETENTION_DAYS", "30"),
             ("ENDPOINTS", "public"),

@@ -91,6 +91,17 @@ impl Credentials {
             Self::Oauth2 { client_secret } => client_secret,
         }
     }
+
+    /// The field of `auth` that they are.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::ApiKey { .. } => "value",
+            Self::Bearer { .. } => "token",
+            Self::Basic { .. } => "password",
+            Self::Oauth2 { .. } => "client_secret",
+        }
+    }
 }
 
 // Secrets never reach a log: not even by way of `{:?}`.

@@ -1,0 +1,30 @@
+//! Lists of contacts and companies.
+
+use serde_json::{Value, json};
+
+use super::{NUMBER, world, wrong};
+
+#[tokio::test]
+async fn records_are_listed_and_found_by_what_tells_them_apart() {
+    let (world, tenant) = world().await;
+    let contact =
+        |n: u32| json!({"first_name": format!("N{n}"), "email": format!("n{n}@example.com"), "phone_number": NUMBER});
+    for n in 0..4 {
+        world.put(&tenant, &format!("/v1/contacts/con_{n}"), &contact(n)).await;
+    }
+    world.put(&tenant, "/v1/companies/com_1", &json!({"name": "Engines", "domain": "engines.example"})).await;
+    world.delete(&tenant, "/v1/contacts/con_3").await;
+    let found = async |path: &str| -> Vec<Value> {
+        let answer = world.get(&tenant, path).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["next_cursor"]), (200, &Value::Null), "{answer:?}");
+        answer.body["data"].as_array().unwrap().iter().map(|record| record["id"].clone()).collect()
+    };
+    assert_eq!(found("/v1/contacts").await, ["con_0", "con_1", "con_2"]);
+    assert_eq!(found("/v1/contacts?email=N1%40example.com").await, ["con_1"]);
+    assert_eq!(found("/v1/contacts?phone_number=%2B14155550132").await, ["con_0", "con_1", "con_2"]);
+    assert_eq!(found("/v1/contacts?email=n3%40example.com").await, Vec::<Value>::new(), "it is deleted");
+    assert_eq!(found("/v1/companies?domain=engines.example").await, ["com_1"]);
+    let both = world.get(&tenant, "/v1/contacts?email=a&phone_number=b").await;
+    assert_eq!(wrong(&both), ["phone_number"]);
+    assert_eq!(wrong(&world.get(&tenant, "/v1/companies?email=a").await), ["email"]);
+}
