@@ -11,10 +11,11 @@ use crate::{
     hub::Hub,
     ids::{SystemId, TenantId},
     integration::{FieldError, Integration, IntegrationConfig},
-    operation::{Operation, SyncJob, SyncTask},
+    operation::SyncTask,
     receive::webhook_url,
     signature::UnsignedRequest,
     store::StoreError,
+    sync::{job::ask, state::Scope},
     tenant::TenantContext,
 };
 
@@ -31,6 +32,11 @@ pub(crate) struct Registration {
 pub(crate) type Before<'a> = (&'a IntegrationConfig, Option<&'a Credentials>);
 
 const SECRET: &str = "webhook_secret";
+const SECRET_FORM: &str = "must be text of 1 to 4096 bytes";
+
+fn fits(secret: &str) -> bool {
+    (1..=4096).contains(&secret.len())
+}
 
 impl Registration {
     /// Checks the fields of an integration with its secrets. Those that are known stay where they aren't given.
@@ -46,9 +52,9 @@ impl Registration {
         let mut errors = Vec::new();
         let secret = match fields.remove(SECRET) {
             None | Some(Value::Null) => None,
-            Some(Value::String(secret)) if (1..=4096).contains(&secret.len()) => Some(secret),
+            Some(Value::String(secret)) if fits(&secret) => Some(secret),
             Some(_) => {
-                errors.push(FieldError::new(SECRET, "must be text of 1 to 4096 bytes"));
+                errors.push(FieldError::new(SECRET, SECRET_FORM));
                 None
             }
         };
@@ -94,6 +100,9 @@ impl Registration {
 /// # Errors
 /// Why not, as the end of a sentence.
 pub(crate) fn check_secret(integration: &Integration, secret: &str) -> Result<(), String> {
+    if !fits(secret) {
+        return Err(SECRET_FORM.to_owned());
+    }
     let trial = UnsignedRequest { method: "POST", url: "https://example.com", body: b"{}" };
     let usable = integration.scheme.sign(&trial, "trial", &[secret], Timestamp::UNIX_EPOCH);
     usable.map(drop).map_err(|e| format!("can't be used with this signature scheme: {e}"))
@@ -140,10 +149,8 @@ pub(crate) async fn send_what_exists(
 ) -> Result<(), StoreError> {
     let due = hub.now().saturating_add(hub.settings.config_ttl + Duration::from_secs(5)).unwrap_or(Timestamp::MAX);
     for entity in entities {
-        let task = SyncTask::MarkAll { after: None };
-        let (tenant_id, system_id) = (context.tenant().clone(), system.clone());
-        let job = SyncJob { tenant_id, system_id, entity: *entity, task, due: Some(due) };
-        hub.send_at(&Operation::Sync(job), due).await?;
+        let scope = Scope { tenant: context.tenant().clone(), system: system.clone(), entity: *entity };
+        ask(hub, &scope, SyncTask::MarkAll { after: None }, due).await?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
     cache::Cache,
     ids::{SystemId, TenantId},
     integration::{Direction, Integration, IntegrationConfig, Tenant},
-    store::{Item, Key, Store, StoreError},
+    store::{Item, Key, Range, Store, StoreError},
     tenant::TenantContext,
 };
 
@@ -61,14 +61,29 @@ pub struct Registry {
 /// The key of a tenant's own item.
 #[must_use]
 pub fn tenant_key(tenant: &TenantId) -> Key {
-    Key::of(tenant, "config", "tenant")
+    Key::of(tenant, CONFIG, "tenant")
 }
 
 /// The key of a system's item.
 #[must_use]
 pub fn integration_key(tenant: &TenantId, system: &SystemId) -> Key {
-    Key::of(tenant, "config", format!("integration#{system}"))
+    Key::of(tenant, CONFIG, format!("{INTEGRATION}{system}"))
 }
+
+/// Where all of a tenant's systems are: the partition, and the part of it.
+#[must_use]
+pub fn integrations(tenant: &TenantId) -> (String, Range) {
+    (Key::of(tenant, CONFIG, "").pk, Range::prefixed(INTEGRATION))
+}
+
+/// The system of an item at this sort key; `None` where that isn't a system's.
+#[must_use]
+pub fn integration_of(sort_key: &str) -> Option<SystemId> {
+    SystemId::parse(sort_key.strip_prefix(INTEGRATION)?).ok()
+}
+
+const CONFIG: &str = "config";
+const INTEGRATION: &str = "integration#";
 
 impl Registry {
     /// Remembers each answer for `ttl`.

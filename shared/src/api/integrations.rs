@@ -15,9 +15,9 @@ use crate::{
     problem::Problem,
     receive::webhook_url,
     registration::{Registration, check_secret, send_what_exists},
-    registry::{integration_key, tenant_key},
+    registry::{integration_key, integration_of, integrations, tenant_key},
     secrets::{Secret, SystemSecrets, generate_secret, rotate},
-    store::{ABSENT, Commit, Item, Range, Write},
+    store::{ABSENT, Commit, Item, Write},
 };
 
 /// Their secrets share one document of 64 KiB.
@@ -36,7 +36,7 @@ struct Stored {
 
 impl Stored {
     fn from_item(item: Item) -> Option<Self> {
-        let system = SystemId::parse(item.get_text("sk")?.strip_prefix("integration#")?).ok()?;
+        let system = integration_of(item.get_text("sk")?)?;
         let doc = item.get_text("doc")?.to_owned();
         let config = serde_json::from_str(&doc).ok()?;
         Some(Self { system, doc, config, item })
@@ -47,8 +47,8 @@ impl Call<'_> {
     pub(super) async fn integrations(&self) -> Result<Value, Problem> {
         self.only(&["limit", "cursor"])?;
         let view = |item: &Item| Stored::from_item(item.clone()).and_then(|stored| self.shown(&stored));
-        let partition = integration_key(self.tenant(), &SystemId::parse("any").map_err(|_| internal())?).pk;
-        self.page_of(&partition, &Range::prefixed("integration#"), &[], true, view).await
+        let (partition, range) = integrations(self.tenant());
+        self.page_of(&partition, &range, &[], true, view).await
     }
 
     pub(super) async fn integration(&self, system: &str) -> Result<Value, Problem> {
@@ -131,9 +131,8 @@ impl Call<'_> {
     }
 
     async fn check_room(&self) -> Result<(), Problem> {
-        let partition = integration_key(self.tenant(), &SystemId::parse("any").map_err(|_| internal())?).pk;
+        let (partition, range) = integrations(self.tenant());
         let most = i32::try_from(INTEGRATIONS_MAX).unwrap_or(i32::MAX);
-        let range = Range::prefixed("integration#");
         let page = self.hub.store.range(&partition, &range, &[], (None, most, true)).await?;
         if page.items.len() < INTEGRATIONS_MAX {
             return Ok(());
@@ -227,13 +226,7 @@ impl Call<'_> {
         let stored = self.stored_integration(&system).await?.ok_or_else(|| not_found(WHAT))?;
         let integration = Integration::compile(system.clone(), stored.config).map_err(|_| internal())?;
         let secret = rotation.secret.clone().unwrap_or_else(|| generate_secret(hub.random_bytes()));
-        let is_fitting = (1..=4096).contains(&secret.len());
-        let checked = if is_fitting {
-            check_secret(&integration, &secret)
-        } else {
-            Err("must be text of 1 to 4096 bytes".into())
-        };
-        checked.map_err(|error| invalid("secret", error))?;
+        check_secret(&integration, &secret).map_err(|error| invalid("secret", error))?;
         let now = hub.now();
         let end = now.saturating_add(rotation.overlap()).unwrap_or(now);
         let lease = self.secrets_lease().await?;
