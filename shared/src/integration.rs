@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Which way data flows between us and the system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// The system sends to us.
@@ -30,7 +31,7 @@ pub enum Direction {
 }
 
 /// What happens to a call over the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenExceeded {
     /// 429; the sender sends again.
@@ -40,12 +41,14 @@ pub enum WhenExceeded {
 }
 
 /// Calls that a system may make, per tenant (contract §4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// In a calendar minute.
+    #[schemars(range(min = 1))]
     pub per_minute: u32,
     /// In a UTC day.
+    #[schemars(range(min = 1))]
     pub per_day: u32,
     /// For a call over either.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,15 +56,18 @@ pub struct Limits {
 }
 
 /// How failed operations of a system are tried again (contract §4).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// Retries after the first try.
+    #[schemars(range(max = 50))]
     pub max_attempts: u32,
     /// Each wait is this many times the one before.
+    #[schemars(range(min = 1.0, max = 10.0))]
     pub backoff_factor: f64,
     /// The first wait, in seconds.
     #[serde(default = "base_delay_seconds")]
+    #[schemars(range(min = 0.1, max = 86_400.0))]
     pub base_delay_seconds: f64,
 }
 
@@ -86,7 +92,7 @@ fn active() -> bool {
 }
 
 /// An integration as a tenant registers it (contract §7, `integration`), without its secrets.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IntegrationConfig {
     /// Which way data flows.
@@ -109,20 +115,23 @@ pub struct IntegrationConfig {
     pub batch: bool,
     /// The URL that its signatures cover, where not the one we gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "uri"))]
     pub public_url: Option<String>,
     /// What its events mean; the built-in systems have a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<mapping::Rule>")]
     pub mapping: Option<Value>,
-    /// Where and how we send to it, without what is secret of it; see [`crate::connector`].
+    /// Where and how we send to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<crate::connector::OutboundSchema>")]
     pub outbound: Option<Value>,
 }
 
 /// How alike two names are of which one is meant for the other: `per_minut`, `perMinute`, `webhook_sercet`.
 const LIKE: f64 = 0.8;
 
-/// One thing that is wrong with an integration: the field, and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// One thing that is wrong with what somebody wrote: the field, and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// The field, dotted: `limits.per_minute`.
     pub field: String,

@@ -6,16 +6,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     ids::{TenantId, sha256_hex},
     store::{Item, Key, Range, Store, StoreError},
+    view::json_of,
 };
 
 /// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// See.
@@ -99,17 +101,29 @@ pub fn all() -> Range {
     Range::prefixed("")
 }
 
-/// A key as the API shows it; the key itself isn't known.
+/// An API key; the key itself isn't known.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ApiKey<'a> {
+    id: String,
+    name: Option<&'a str>,
+    scopes: Vec<Scope>,
+    created_at: Option<&'a str>,
+    expires_at: Option<&'a str>,
+    revoked_at: Option<&'a str>,
+}
+
+/// A key's item, shown; `None` where it isn't one.
 #[must_use]
 pub fn view(item: &Item) -> Option<Value> {
     let text = |name: &str| item.get_text(name).filter(|text| !text.is_empty());
-    Some(json!({
-        "id": format!("{ID_PREFIX}{}", key_id(item.get_text("sk")?)),
-        "name": text("name"),
-        "scopes": text("scopes").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty()).collect::<Vec<_>>(),
-        "created_at": text("created_at"),
-        "expires_at": text("expires_at"),
-        "revoked_at": text("revoked_at"),
+    let has = |scope: &Scope| text("scopes").is_some_and(|scopes| scopes.split(' ').any(|one| one == scope.as_str()));
+    Some(json_of(&ApiKey {
+        id: format!("{ID_PREFIX}{}", key_id(item.get_text("sk")?)),
+        name: text("name"),
+        scopes: [Scope::Read, Scope::Write].into_iter().filter(has).collect(),
+        created_at: text("created_at"),
+        expires_at: text("expires_at"),
+        revoked_at: text("revoked_at"),
     }))
 }
 

@@ -13,10 +13,12 @@
 //! A plainly written North American number doesn't need the library at all (see `plain_nanp`), so most processes
 //! never pay for loading its metadata.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// libphonenumber's own bound on what it reads (`MAX_INPUT_STRING_LENGTH`), in characters.
@@ -55,6 +57,20 @@ impl E164 {
     pub fn masked(&self) -> String {
         let last = self.0.len() - 3;
         self.0.char_indices().map(|(at, c)| if (2..last).contains(&at) { '•' } else { c }).collect()
+    }
+}
+
+impl JsonSchema for E164 {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "E164".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": r"^\+[1-9][0-9]{6,14}$", "description": "A phone number in E.164 form."})
     }
 }
 
@@ -102,6 +118,21 @@ impl From<E164> for String {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct Region(&'static str);
+
+impl JsonSchema for Region {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Region".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes: Vec<&str> = REGIONS.split_whitespace().collect();
+        json_schema!({"enum": codes, "description": "The ISO 3166-1 code of a country, such as US."})
+    }
+}
 
 // Not derived: the derive would take the `'static` of the field for a borrow from the input.
 impl<'de> Deserialize<'de> for Region {

@@ -1,39 +1,81 @@
 //! Stored items as the API and events show them (contract §7, "The bodies that programs depend on").
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     phone::E164,
-    process::{KeptEvent, Kind, payload_of, record_of},
+    process::{KeptEvent, Kind, Status, payload_of, record_of},
     record::{OCCURRED_AT, Record},
     statistics::{Counters, counter, family, success_rate},
     store::Item,
 };
 
+/// A view as JSON. All views are maps of texts, so that there is no error.
+pub(crate) fn json_of(view: &impl Serialize) -> Value {
+    serde_json::to_value(view).unwrap_or_default()
+}
+
 /// A phone number with its statistics and payment history.
+#[expect(clippy::struct_field_names, reason = "the name is the contract's")]
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PhoneNumber {
+    #[schemars(with = "E164")]
+    phone_number: String,
+    statistics: Statistics,
+    payments: Payments,
+}
+
+/// What happened with a number.
+#[derive(Serialize, JsonSchema)]
+struct Statistics {
+    total_interactions: i64,
+    total_calls: i64,
+    total_duration_seconds: i64,
+    /// How many interactions had which outcome.
+    outcomes: BTreeMap<String, i64>,
+    /// The share of ended calls whose outcome is one of the tenant's `success_outcomes`.
+    success_rate: f64,
+    first_contact_at: Option<Timestamp>,
+    last_contact_at: Option<Timestamp>,
+}
+
+/// What a number paid. Amounts are in minor units, by currency.
+#[derive(Serialize, JsonSchema)]
+struct Payments {
+    succeeded: i64,
+    failed: i64,
+    totals: BTreeMap<String, i64>,
+    refunded: BTreeMap<String, i64>,
+    last_payment_at: Option<Timestamp>,
+}
+
+/// A number's item, shown.
 pub(crate) fn phone_number(phone: &E164, item: &Item, success_outcomes: &[String]) -> Value {
     let counters: Counters = item.numbers().map(|(name, n)| (name.to_owned(), n)).collect();
     let count = |name: &str| counters.get(name).copied().unwrap_or(0);
-    let time =
-        |name: &str| item.get_number(name).and_then(|ms| Timestamp::from_millisecond(ms).ok()).map(|t| t.to_string());
-    json!({
-        "phone_number": phone.as_str(),
-        "statistics": {
-            "total_interactions": count(counter::INTERACTIONS),
-            "total_calls": count(counter::CALLS),
-            "total_duration_seconds": count(counter::DURATION),
-            "outcomes": family(&counters, counter::OUTCOME),
-            "success_rate": success_rate(&counters, success_outcomes),
-            "first_contact_at": time("f"),
-            "last_contact_at": time("l"),
+    let time = |name: &str| item.get_number(name).and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    json_of(&PhoneNumber {
+        phone_number: phone.as_str().to_owned(),
+        statistics: Statistics {
+            total_interactions: count(counter::INTERACTIONS),
+            total_calls: count(counter::CALLS),
+            total_duration_seconds: count(counter::DURATION),
+            outcomes: family(&counters, counter::OUTCOME),
+            success_rate: success_rate(&counters, success_outcomes),
+            first_contact_at: time("f"),
+            last_contact_at: time("l"),
         },
-        "payments": {
-            "succeeded": count(counter::PAID),
-            "failed": count(counter::UNPAID),
-            "totals": family(&counters, counter::TOTAL),
-            "refunded": family(&counters, counter::REFUNDED),
-            "last_payment_at": time("pl"),
+        payments: Payments {
+            succeeded: count(counter::PAID),
+            failed: count(counter::UNPAID),
+            totals: family(&counters, counter::TOTAL),
+            refunded: family(&counters, counter::REFUNDED),
+            last_payment_at: time("pl"),
         },
     })
 }
@@ -87,45 +129,85 @@ fn times(record: &Record, kind: Kind, view: &mut Map<String, Value>) {
     view.entry("updated_at").or_insert_with(|| updated.to_string().into());
 }
 
-/// An inbound event.
-#[expect(clippy::indexing_slicing, reason = "the view is an object")]
-pub(crate) fn inbound_event(event: &KeptEvent) -> Value {
-    let mut view = json!({
-        "id": event.id,
-        "system_id": event.system_id,
-        "event_id": event.event_id,
-        "event_type": event.event_type,
-        "status": event.status,
-        "received_at": event.received_at.to_string(),
-        "processing_ms": event.processing_ms,
-        "warnings": event.warnings,
-        "payload": event.payload(),
-    });
-    if let Some(error) = &event.error {
-        view["error"] = error.clone().into();
-    }
-    if let Some(failure) = &event.failure_id {
-        view["failure_id"] = failure.clone().into();
-    }
-    for (name, id) in &event.data {
-        view[name] = id.clone();
-    }
-    view
+/// A webhook that came in.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct InboundEvent<'a> {
+    id: &'a str,
+    system_id: &'a str,
+    /// The sender's own identity of it.
+    event_id: &'a str,
+    /// As the sender names it.
+    event_type: &'a str,
+    status: Status,
+    received_at: Timestamp,
+    /// Milliseconds from its receipt to the verdict on it.
+    processing_ms: i64,
+    /// What was odd about it.
+    warnings: &'a [String],
+    /// Its body.
+    payload: Value,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    /// The failure that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_id: Option<&'a str>,
+    /// What it made: `interaction_id` and the like.
+    #[serde(flatten)]
+    data: &'a Map<String, Value>,
 }
 
-/// A failure: what can't be done, why, and with what.
+/// An inbound event, shown.
+pub(crate) fn inbound_event(event: &KeptEvent) -> Value {
+    json_of(&InboundEvent {
+        id: &event.id,
+        system_id: &event.system_id,
+        event_id: &event.event_id,
+        event_type: &event.event_type,
+        status: event.status,
+        received_at: event.received_at,
+        processing_ms: event.processing_ms,
+        warnings: &event.warnings,
+        payload: event.payload(),
+        error: event.error.as_deref(),
+        failure_id: event.failure_id.as_deref(),
+        data: &event.data,
+    })
+}
+
+/// An operation that can't be done: why, and with what.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Failure<'a> {
+    id: &'a str,
+    /// `process_inbound_event`, `sync_contact`, `deliver` and the like.
+    operation: &'a str,
+    system_id: Option<&'a str>,
+    /// A sentence.
+    error: Option<&'a str>,
+    /// A stable name of the error.
+    code: Option<&'a str>,
+    /// Tries, the first one included.
+    attempts: Option<i64>,
+    first_failed_at: Option<&'a str>,
+    last_failed_at: Option<&'a str>,
+    inbound_event_id: Option<&'a str>,
+    /// What was to be done.
+    payload: Value,
+}
+
+/// The item of a failure, shown; `None` where it isn't one.
 pub(crate) fn failure(item: &Item) -> Option<Value> {
     let text = |name: &str| item.get_text(name);
-    Some(json!({
-        "id": text("sk")?,
-        "operation": text("op")?,
-        "system_id": text("sys"),
-        "error": text("err"),
-        "code": text("code"),
-        "attempts": item.get_number("attempts"),
-        "first_failed_at": text("first"),
-        "last_failed_at": text("last"),
-        "inbound_event_id": text("inb"),
-        "payload": payload_of(item),
+    Some(json_of(&Failure {
+        id: text("sk")?,
+        operation: text("op")?,
+        system_id: text("sys"),
+        error: text("err"),
+        code: text("code"),
+        attempts: item.get_number("attempts"),
+        first_failed_at: text("first"),
+        last_failed_at: text("last"),
+        inbound_event_id: text("inb"),
+        payload: payload_of(item),
     }))
 }

@@ -120,7 +120,7 @@ fn log(call: &Call<'_>, answer: &Result<Answer, Refused>, ms: i64) {
                 tenant, system, bytes, ms,
                 status = "refused",
                 http_status = problem.status.as_u16(),
-                code = problem.code,
+                code = problem.code.as_str(),
                 reason = %refused,
                 source,
                 "webhook"

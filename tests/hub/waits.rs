@@ -174,7 +174,7 @@ async fn a_bad_selection_of_failures_is_explained_and_retries_nothing() {
         let answer = world.post_json(&tenant, "/v1/failures/retry", body).await;
         assert_eq!((answer.status.as_u16(), answer.text("/code")), (400, "invalid_request"), "{body}");
     }
-    assert_eq!(world.get(&tenant, "/v1/failures/retry").await.status, 404, "there is no failure of this id");
+    assert_eq!(world.get(&tenant, "/v1/failures/retry").await.status, 405, "there is no failure of this id");
     assert!(world.queued().await.is_empty());
 }
 

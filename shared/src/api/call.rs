@@ -1,6 +1,6 @@
 //! One call: what it says, and what every route needs of it.
 
-use http::{HeaderName, Method, StatusCode, header};
+use http::{HeaderName, Method, header};
 use jiff::Timestamp;
 use lambda_http::{Request, RequestExt};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::{
     ids::TenantId,
     integration::FieldError,
     json as bounded_json,
-    problem::Problem,
+    problem::{Code, Problem},
     store::{Item, Key, Page, Range, Span},
     tenant::TenantContext,
 };
@@ -123,12 +123,17 @@ impl Call<'_> {
     /// The body's fields.
     pub(super) fn fields(&self) -> Result<Map<String, Value>, Problem> {
         let body: &[u8] = self.request.body().as_ref();
-        object(if body.is_empty() { b"{}" } else { body })
+        if body.is_empty() { Err(invalid("body", "is missing: send a JSON object")) } else { object(body) }
+    }
+
+    /// The body's fields, where it may be left out.
+    fn fields_if_any(&self) -> Result<Map<String, Value>, Problem> {
+        if self.request.body().is_empty() { Ok(Map::new()) } else { self.fields() }
     }
 
     /// The body as a `T` with these fields, each read by itself, so that all that is wrong is found at once.
     pub(super) fn read<T: for<'de> Deserialize<'de>>(&self, known: &[&str]) -> Result<T, Problem> {
-        let fields = self.fields()?;
+        let fields = self.fields_if_any()?;
         let mut errors: Vec<FieldError> = unknown_fields(&fields, known);
         let whole = T::deserialize(Value::Object(fields.clone()));
         if errors.is_empty()
@@ -172,7 +177,7 @@ fn names(list: &str, tag: Option<&str>) -> bool {
 /// Somebody else changed it meanwhile.
 pub(super) fn precondition_failed() -> Problem {
     let detail = "it isn't as `If-Match` or `If-None-Match` says any more; read it again, and change that";
-    Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
+    Problem::new(Code::PreconditionFailed, detail)
 }
 
 /// What is wrong with the names of fields.
@@ -191,7 +196,29 @@ fn shown(page: Page, cursors: &Cursors<'_>, view: impl Fn(&Item) -> Option<Value
 fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| invalid("body", "is not UTF-8"))?;
     match bounded_json::parse(text).map_err(|e| invalid("body", format!("is {e}")))? {
-        Value::Object(fields) => Ok(fields),
+        Value::Object(mut fields) => {
+            fields.values_mut().for_each(whole);
+            Ok(fields)
+        }
         _ => Err(invalid("body", "must be a JSON object")),
+    }
+}
+
+/// In JSON Schema `2.0` is an integer (2020-12, validation, 6.1.1), and so it is to who reads our description.
+fn whole(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            // Such a double stands for itself only.
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+            #[expect(clippy::cast_possible_truncation, reason = "whole, and less than 2^53")]
+            let integer = float.map(|float| float as i64);
+            if let Some(integer) = integer {
+                *value = integer.into();
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(whole),
+        Value::Object(fields) => fields.values_mut().for_each(whole),
+        _ => {}
     }
 }

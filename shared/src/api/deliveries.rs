@@ -1,5 +1,7 @@
 //! Events and their deliveries: reading them, and trying one again.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Call, invalid, not_found};
@@ -11,9 +13,21 @@ use crate::{
     event::{event_place, event_types, events_of, first_id_at},
     operation::Operation,
     problem::Problem,
+    process::Status,
     store::{Item, Range},
     time::just_after,
+    view::json_of,
 };
+
+/// A delivery that is tried again.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RetryingDelivery<'a> {
+    id: &'a str,
+    #[schemars(extend("const" = "queued"))]
+    status: Status,
+    event_id: &'a str,
+    subscription_id: &'a str,
+}
 
 impl Call<'_> {
     pub(super) fn event_types(&self) -> Result<Value, Problem> {
@@ -57,7 +71,7 @@ impl Call<'_> {
         let (subscription, event, _) = self.stored_delivery(id).await?;
         let delivery = asked(self.tenant(), &subscription, &event);
         self.hub.send_at(&Operation::Deliver(Box::new(delivery)), self.hub.now()).await?;
-        Ok(json!({"id": id, "status": "queued", "event_id": event, "subscription_id": subscription}))
+        Ok(json_of(&RetryingDelivery { id, status: Status::Queued, event_id: &event, subscription_id: &subscription }))
     }
 
     async fn stored_delivery(&self, id: &str) -> Result<(String, String, Record), Problem> {

@@ -1,6 +1,6 @@
 //! Whether a call may be made: by whom, with which scopes, and how often.
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue};
 use lambda_http::{Request, RequestExt, request::RequestContext};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     ids::TenantId,
     keys::Scope,
     limits::keys::{CALLS_PER_MINUTE, Left},
-    problem::Problem,
+    problem::{Code, Problem},
     tenant::TenantContext,
 };
 
@@ -35,7 +35,7 @@ pub(super) fn authenticated(request: &Request) -> Option<Caller> {
 
 pub(super) fn unauthenticated() -> Problem {
     let detail = "send a valid API key as `Authorization: Bearer <key>`";
-    Problem::new(StatusCode::UNAUTHORIZED, "invalid_api_key", detail)
+    Problem::new(Code::InvalidApiKey, detail)
 }
 
 impl Caller {
@@ -45,7 +45,7 @@ impl Caller {
             return Ok(());
         }
         let detail = format!("the key lacks the scope `{}`; use one that has it", scope.as_str());
-        Err(Problem::new(StatusCode::FORBIDDEN, "missing_scope", detail))
+        Err(Problem::new(Code::MissingScope, detail))
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn admit(hub: &Hub, caller: &Caller) -> Result<Limit, Problem> 
         return Ok(limit);
     }
     let detail = format!("a key may make {CALLS_PER_MINUTE} calls a minute; go on in {} s", left.seconds);
-    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail).retry_after(left.seconds);
+    let problem = Problem::new(Code::RateLimited, detail).retry_after(left.seconds);
     Err(limit.headers().into_iter().fold(problem, |problem, (name, value)| problem.with_header(name, value)))
 }
 

@@ -72,7 +72,8 @@ impl Call<'_> {
     }
 }
 
-fn e164(number: &str) -> Result<E164, Problem> {
+/// A number from an address, where `+` may have become a space.
+pub(super) fn e164(number: &str) -> Result<E164, Problem> {
     let number = number.trim();
     let number = if number.starts_with('+') { number.to_owned() } else { format!("+{number}") };
     E164::try_from(number).map_err(|_| invalid("phone_number", "must be in E.164 form, such as +14155550100"))

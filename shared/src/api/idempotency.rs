@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{answer::Answer, call::Call, invalid, route::Route};
 use crate::{
     ids::sha256_hex,
-    problem::Problem,
+    problem::{Code, Problem},
     store::{Item, Key},
 };
 
@@ -44,7 +44,8 @@ where
     let Some(given) = call.request.headers().get(&HEADER).filter(|_| route.method == Method::POST) else {
         return work().await;
     };
-    let text = given.to_str().ok().filter(|text| (1..=KEY_BYTES_MAX).contains(&text.len()));
+    let is_key = |text: &&str| (1..=KEY_BYTES_MAX).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let text = given.to_str().ok().filter(is_key);
     let text = text.ok_or_else(|| invalid("Idempotency-Key", "must be 1 to 255 visible ASCII characters"))?;
     let entry = Entry::of(call, text, path);
     if let Some(earlier) = entry.take(call).await? {
@@ -92,7 +93,7 @@ impl Entry {
     fn repeated(&self, earlier: &Item, call: &Call<'_>) -> Result<Answer, Problem> {
         if earlier.get_text("content") != Some(&self.content) {
             let detail = "this Idempotency-Key was used for another request in the last 24 hours; use a new one";
-            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail));
+            return Err(Problem::new(Code::IdempotencyKeyReused, detail));
         }
         let status = earlier.get_number("status").and_then(|n| StatusCode::from_u16(u16::try_from(n).ok()?).ok());
         let Some(status) = status else { return Err(in_progress()) };
@@ -128,5 +129,5 @@ fn without_secrets(body: &Value) -> Value {
 
 fn in_progress() -> Problem {
     let detail = "a request with this Idempotency-Key is being worked on; send it again in a moment";
-    Problem::new(StatusCode::CONFLICT, "idempotency_in_progress", detail).retry_after(1)
+    Problem::new(Code::IdempotencyInProgress, detail).retry_after(1)
 }

@@ -5,6 +5,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use http::StatusCode;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Call, busy, internal, invalid, invalid_fields, not_found};
@@ -12,12 +15,13 @@ use crate::{
     connector::Entity,
     ids::SystemId,
     integration::{Integration, IntegrationConfig, Tenant},
-    problem::Problem,
+    problem::{Code, Problem},
     receive::webhook_url,
     registration::{Registration, check_secret, send_what_exists},
     registry::{integration_key, integration_of, integrations, tenant_key},
     secrets::{Secret, SystemSecrets, generate_secret, rotate},
     store::{ABSENT, Commit, Item, Write},
+    view::json_of,
 };
 
 /// Their secrets share one document of 64 KiB.
@@ -25,6 +29,15 @@ const INTEGRATIONS_MAX: usize = 100;
 /// What an answer of ours has besides what can be written; it may be sent back as it is.
 const READ_ONLY: [&str; 4] = ["system_id", "webhook_url", "created_at", "updated_at"];
 const WHAT: &str = "integration";
+
+/// A system's new webhook secret.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Rotated {
+    system_id: SystemId,
+    /// Shown this once.
+    secret: String,
+    old_secret_expires_at: Timestamp,
+}
 
 /// An integration as it is stored.
 struct Stored {
@@ -90,13 +103,13 @@ impl Call<'_> {
         let mut fields = self.fields()?;
         fields.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
         let before = self.stored_integration(&system).await?;
+        // What is wrong is told before anything is held.
+        let document = self.hub.secrets.get(self.tenant(), self.hub.now()).await?;
+        self.registration(&system, &fields, before.as_ref(), &document)?;
         self.check_preconditions(before.as_ref().and_then(|stored| self.shown(stored)).as_ref())?;
         if before.is_none() {
             self.check_room().await?;
         }
-        // What is wrong is told before anything is held.
-        let document = self.hub.secrets.get(self.tenant(), self.hub.now()).await?;
-        self.registration(&system, &fields, before.as_ref(), &document)?;
         let lease = self.secrets_lease().await?;
         let document = self.hub.secrets.read(self.tenant()).await?.unwrap_or_default();
         let registration = match self.registration(&system, &fields, before.as_ref(), &document) {
@@ -138,7 +151,7 @@ impl Call<'_> {
             return Ok(());
         }
         let detail = format!("a tenant has at most {INTEGRATIONS_MAX} integrations; remove one that isn't needed");
-        Err(Problem::new(StatusCode::CONFLICT, "too_many_integrations", detail))
+        Err(Problem::new(Code::TooManyIntegrations, detail))
     }
 
     /// Writes what is secret of a registration. Gives the webhook secret where it is new: it is shown this once.
@@ -236,7 +249,7 @@ impl Call<'_> {
         })
         .await?;
         lease.give_back(hub).await;
-        Ok(json!({"system_id": system, "secret": secret, "old_secret_expires_at": end}))
+        Ok(json_of(&Rotated { system_id: system, secret, old_secret_expires_at: end }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! API keys: making, listing and revoking them.
 
-use http::StatusCode;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,19 +9,22 @@ use super::{Call, invalid_fields, not_found};
 use crate::{
     integration::FieldError,
     keys::{self, KEYS_MAX, Scope},
-    problem::Problem,
+    problem::{Code, Problem},
 };
 
 const NAME_CHARS_MAX: usize = 100;
 
 /// A key, as it is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     #[serde(default)]
+    #[schemars(length(max = 100))]
     name: Option<String>,
     #[serde(default = "all")]
+    #[schemars(length(min = 1))]
     scopes: Vec<Scope>,
+    /// In the future; never, by default.
     #[serde(default)]
     expires_at: Option<Timestamp>,
 }
@@ -58,7 +61,7 @@ impl Call<'_> {
         if page.items.len() >= KEYS_MAX {
             let detail =
                 format!("a tenant has at most {KEYS_MAX} keys, with those revoked lately; wait, or use one of them");
-            return Err(Problem::new(StatusCode::CONFLICT, "too_many_api_keys", detail));
+            return Err(Problem::new(Code::TooManyApiKeys, detail));
         }
         let key = keys::generate(self.tenant(), hub.random_bytes());
         let item = keys::item(self.tenant(), &key, &keys::Terms { name, scopes, expires_at }, now);

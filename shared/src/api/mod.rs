@@ -13,6 +13,7 @@ mod history;
 mod idempotency;
 mod integrations;
 mod keys;
+mod openapi;
 mod preview;
 mod records;
 mod route;
@@ -22,15 +23,20 @@ mod syncs;
 
 use std::convert::Infallible;
 
-use http::{Response, StatusCode};
+use http::Response;
 use lambda_http::{Body, Request, RequestExt};
 
-use self::{answer::Answer, call::Call, route::Op};
+pub use self::openapi::document;
+use self::{
+    answer::Answer,
+    call::Call,
+    route::{Op, Route},
+};
 use crate::{
     connector::Entity,
     hub::{Hub, Settings},
     integration::FieldError,
-    problem::Problem,
+    problem::{Code, Problem},
     process::Kind,
     store::StoreError,
 };
@@ -51,10 +57,14 @@ pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infal
 }
 
 async fn answered(hub: &Hub, request: &Request, path: &str, caller: Option<&guard::Caller>) -> Result<Answer, Problem> {
+    let found = route::find(request.method(), path);
+    if matches!(found, Ok((Route { op: Op::Describe, .. }, _))) {
+        return Ok(openapi::answer());
+    }
     let caller = caller.ok_or_else(guard::unauthenticated)?;
     let limit = guard::admit(hub, caller).await?;
     let answer = async {
-        let (route, parameters) = route::find(request.method(), path)?;
+        let (route, parameters) = found?;
         caller.may(route.scope)?;
         let body: &[u8] = request.body().as_ref();
         if body.len() > Settings::BODY_BYTES_MAX {
@@ -118,19 +128,19 @@ async fn done(call: &Call<'_>, op: Op) -> Result<Answer, Problem> {
         Op::ListApiKeys => call.api_keys().await.map(Answer::ok),
         Op::CreateApiKey => call.create_api_key().await.map(Answer::created),
         Op::RevokeApiKey => call.revoke_api_key(id).await.map(|()| Answer::no_content()),
+        Op::Describe => Ok(openapi::answer()),
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "the API couldn't answer");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the data can't be read for the moment; try again")
-            .retry_after(5)
+        Self::new(Code::Unavailable, "the data can't be read for the moment; try again").retry_after(5)
     }
 }
 
 fn not_found(what: &str) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    Problem::new(Code::NotFound, format!("there is no such {what}"))
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> Problem {
@@ -138,20 +148,18 @@ fn invalid(field: &str, message: impl Into<String>) -> Problem {
 }
 
 fn invalid_fields(errors: Vec<FieldError>) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_request", "the request is not valid; see `errors`")
-        .with_errors(errors)
+    Problem::new(Code::InvalidRequest, "the request is not valid; see `errors`").with_errors(errors)
 }
 
 fn too_large() -> Problem {
     let detail = format!("the body is larger than {} bytes; send less at once", Settings::BODY_BYTES_MAX);
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    Problem::new(Code::BodyTooLarge, detail)
 }
 
 fn busy() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "other calls change the same at the moment; try again")
-        .retry_after(1)
+    Problem::new(Code::Busy, "other calls change the same at the moment; try again").retry_after(1)
 }
 
 fn internal() -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something is wrong on our side; it was logged")
+    Problem::new(Code::Internal, "something is wrong on our side; it was logged")
 }

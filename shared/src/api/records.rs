@@ -7,8 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer, Call,
+    Answer, Call, busy,
     call::{precondition_failed, unknown_fields},
+    history::e164,
     invalid, not_found,
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     ids::{SystemId, derived},
     integration::{FieldError, Tenant},
     mapping::{self, MappedField, Merge, Outcome},
+    phone::Region,
     problem::Problem,
     process::{Changed, Effect, Obstacle, ROUNDS_MAX, change, record_of, stored, wait},
     record::{DELETED, Record, Stamp},
@@ -59,20 +61,24 @@ impl Call<'_> {
             record_of(item).filter(|record| !record.is_deleted()).and_then(|_| view::record_item(kind, item))
         };
         let asked: Vec<(&str, String)> = telling.iter().filter_map(|name| Some((*name, self.query(name)?))).collect();
-        match asked.as_slice() {
-            [] => {
-                let partition = Key::of(self.tenant(), kind.name(), "").pk;
-                self.page_of(&partition, &Range::prefixed(&format!("{}_", kind.name())), &[], true, view).await
-            }
-            [(name, value)] => {
-                let ids = matches::having(self.hub, self.tenant(), kind, (name, value), 100).await?;
-                let keys: Vec<Key> = ids.iter().map(|id| Key::of(self.tenant(), kind.name(), id.as_str())).collect();
-                let found = self.hub.store.get_many(&keys).await?;
-                let data: Vec<Value> = found.iter().flatten().filter_map(view).collect();
-                Ok(json!({"data": data, "next_cursor": null}))
-            }
-            [_, (second, _), ..] => Err(invalid(second, "can't be combined with another one; ask for one of them")),
+        let Some(((name, value), others)) = asked.split_first() else {
+            let partition = Key::of(self.tenant(), kind.name(), "").pk;
+            return self.page_of(&partition, &Range::prefixed(&format!("{}_", kind.name())), &[], true, view).await;
+        };
+        let mut ids = self.ids_having(entity, name, value).await?;
+        for (name, value) in others {
+            let having = self.ids_having(entity, name, value).await?;
+            ids.retain(|id| having.contains(id));
         }
+        let keys: Vec<Key> = ids.into_iter().map(|id| Key::of(self.tenant(), kind.name(), id)).collect();
+        let found = self.hub.store.get_many(&keys).await?;
+        let data: Vec<Value> = found.iter().flatten().filter_map(view).collect();
+        Ok(json!({"data": data, "next_cursor": null}))
+    }
+
+    async fn ids_having(&self, entity: Entity, name: &str, value: &str) -> Result<Vec<String>, Problem> {
+        let value = telling_value(entity, name, value)?;
+        Ok(matches::having(self.hub, self.tenant(), entity.kind(), (name, &value), 100).await?)
     }
 
     /// Makes a record, or replaces it: fields that aren't given are emptied.
@@ -134,7 +140,10 @@ impl Call<'_> {
             Some(_) => return Err(invalid("custom_fields", "must be an object")),
         };
         let known = writable(entity);
-        let errors = unknown_fields(&body, known);
+        let mut errors = unknown_fields(&body, known);
+        let is_text = |value: &Value| value.is_null() || value.is_string();
+        let wrong = body.iter().filter(|(name, value)| known.contains(&name.as_str()) && !is_text(value));
+        errors.extend(wrong.map(|(name, _)| FieldError::new(name.as_str(), "must be text, or null for none")));
         if !errors.is_empty() {
             return Err(super::invalid_fields(errors));
         }
@@ -142,7 +151,7 @@ impl Call<'_> {
         for name in known.iter().filter(|name| **name != "custom_fields") {
             fields.insert((*name).to_owned(), (Value::Null, Merge::Last));
         }
-        for (name, MappedField { value, merge }) in mapped(entity, &Value::Object(body), tenant)? {
+        for (name, MappedField { value, merge }) in mapped(entity, &Value::Object(body), &tenant.default_region)? {
             fields.insert(name, (value, merge));
         }
         fields.extend(custom.into_iter().map(|(key, value)| (format!("custom_fields.{key}"), (value, Merge::Last))));
@@ -186,7 +195,7 @@ impl Call<'_> {
                 Changed::Obstacle(obstacle) => return Err(invalid("body", obstacle.sentence())),
             }
         }
-        Err(Problem::new(StatusCode::CONFLICT, "busy", "others change the same record at the moment; try again"))
+        Err(busy())
     }
 }
 
@@ -197,10 +206,20 @@ fn after(before: Option<&Record>, now: Timestamp) -> Timestamp {
     last.and_then(|last| last.checked_add(SignedDuration::from_millis(1)).ok()).unwrap_or(now)
 }
 
+/// A value by which records are told apart, in the form in which records have it.
+fn telling_value(entity: Entity, name: &str, value: &str) -> Result<String, Problem> {
+    if name == "phone_number" {
+        return e164(value).map(String::from);
+    }
+    let mut fields = mapped(entity, &json!({name: value}), &Region::default())?;
+    let value = fields.remove(name).and_then(|field| field.value.as_str().map(str::to_owned));
+    value.ok_or_else(|| invalid(name, "must not be empty"))
+}
+
 /// The fields as a mapping takes them in: numbers in E.164, texts of a bounded length.
-fn mapped(entity: Entity, body: &Value, tenant: &Tenant) -> Result<BTreeMap<String, MappedField>, Problem> {
+fn mapped(entity: Entity, body: &Value, region: &Region) -> Result<BTreeMap<String, MappedField>, Problem> {
     let rule = mapping::own_rule(entity).map_err(|e| invalid("body", e.to_string()))?;
-    match rule.map(Some("*"), body, &tenant.default_region) {
+    match rule.map(Some("*"), body, region) {
         Outcome::Mapped(mapped) if mapped.warnings.is_empty() => Ok(mapped.fields),
         Outcome::Mapped(mapped) => {
             let error = |warning: &String| {

@@ -1,8 +1,12 @@
 //! The routes of the API (contract §7): one table, by which calls are told apart, and by which they are described.
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
 
-use crate::{keys::Scope, problem::Problem};
+use crate::{
+    keys::Scope,
+    problem::{Code, Problem},
+};
 
 /// What a call is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +55,7 @@ pub(super) enum Op {
     ListApiKeys,
     CreateApiKey,
     RevokeApiKey,
+    Describe,
 }
 
 /// One route.
@@ -71,8 +76,8 @@ const fn change(method: Method, path: &'static str, op: Op) -> Route {
     Route { method, path, scope: Scope::Write, op }
 }
 
-/// All of them. Where two fit, the first counts.
-pub(super) static ROUTES: [Route; 44] = [
+/// All of them. Where the paths of two fit, the first one counts.
+pub(super) static ROUTES: [Route; 45] = [
     get("/v1/integrations", Op::ListIntegrations),
     change(Method::PUT, "/v1/integrations/{system_id}", Op::PutIntegration),
     get("/v1/integrations/{system_id}", Op::GetIntegration),
@@ -117,7 +122,12 @@ pub(super) static ROUTES: [Route; 44] = [
     get("/v1/api-keys", Op::ListApiKeys),
     change(Method::POST, "/v1/api-keys", Op::CreateApiKey),
     change(Method::DELETE, "/v1/api-keys/{id}", Op::RevokeApiKey),
+    // Needs no key.
+    get("/v1/openapi.json", Op::Describe),
 ];
+
+/// No id and no name is longer; DynamoDB takes keys of 1,024 bytes.
+const PARAMETER_BYTES_MAX: usize = 512;
 
 impl Route {
     /// The values of the path's parameters in order; `None` where it is another path.
@@ -128,7 +138,7 @@ impl Route {
         }
         let mut parameters = Vec::new();
         for (own, given) in own.into_iter().zip(segments) {
-            if own.starts_with('{') {
+            if own.starts_with('{') && !given.is_empty() {
                 parameters.push(given.clone());
             } else if own != given {
                 return None;
@@ -148,28 +158,27 @@ fn segments_of(path: &str) -> impl Iterator<Item = &str> {
 /// 404 where there is no such path, 405 with `Allow` where it doesn't take the method.
 pub(super) fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<String>), Problem> {
     let segments: Vec<String> = segments_of(path).map(decoded).collect();
-    let mut allowed: Vec<&str> = Vec::new();
-    for route in &ROUTES {
-        let Some(parameters) = route.parameters(&segments) else { continue };
-        if route.method == *method {
-            return Ok((route, parameters));
-        }
-        allowed.push(route.method.as_str());
-    }
-    if allowed.is_empty() {
+    let found = ROUTES.iter().find_map(|route| Some((route.path, route.parameters(&segments)?)));
+    let Some((path, parameters)) = found else {
         let detail = "there is nothing at this address; see the README for the routes, or /v1/openapi.json";
-        return Err(Problem::new(StatusCode::NOT_FOUND, "no_such_route", detail));
+        return Err(Problem::new(Code::NoSuchRoute, detail));
+    };
+    if parameters.iter().any(|given| given.len() > PARAMETER_BYTES_MAX) {
+        return Err(Problem::new(Code::NotFound, "there is nothing with so long a name"));
     }
-    let allowed = allowed.join(", ");
+    let routes = || ROUTES.iter().filter(|route| route.path == path);
+    if let Some(route) = routes().find(|route| route.method == *method) {
+        return Ok((route, parameters));
+    }
+    let allowed = routes().map(|route| route.method.as_str()).collect::<Vec<_>>().join(", ");
     let detail = format!("this address doesn't take {method}; it takes {allowed}");
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    let problem = Problem::new(Code::MethodNotAllowed, detail);
     Err(HeaderValue::from_str(&allowed).map_or(problem.clone(), |value| problem.with_header(header::ALLOW, value)))
 }
 
-/// Percent-decodes one segment of a path. In a path `+` is a plus sign.
+/// Percent-decodes one segment of a path.
 fn decoded(segment: &str) -> String {
-    let plain = segment.replace('+', "%2B");
-    form_urlencoded::parse(plain.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
+    percent_decode_str(segment).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -187,7 +196,8 @@ mod tests {
             ("POST", "/v1/sync/crm/contact", Ok((Op::StartSync, vec!["crm", "contact"]))),
             ("POST", "/v1/contacts", Err(405)),
             ("HEAD", "/v1/contacts", Err(405)),
-            ("GET", "/v1/contacts/", Ok((Op::GetContact, vec![""]))),
+            ("GET", "/v1/contacts/%3Da%26b+%2F%FF", Ok((Op::GetContact, vec!["=a&b+/\u{fffd}"]))),
+            ("GET", "/v1/contacts/", Err(404)),
             ("GET", "/v1/nothing", Err(404)),
             ("GET", "/v1", Err(404)),
             ("GET", "/v1/contacts/1/2", Err(404)),

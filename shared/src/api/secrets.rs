@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Call, busy, invalid};
@@ -19,12 +20,16 @@ const OVERLAP_HOURS: u32 = 24;
 const OVERLAP_HOURS_MAX: u32 = 7 * 24;
 
 /// A rotation, as it is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rotation {
+    /// Of a form that its scheme can sign with; made where there is none.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 4096), extend("format" = "webhook-secret"))]
     pub(super) secret: Option<String>,
+    /// How long the old secret counts too; 24 by default.
     #[serde(default)]
+    #[schemars(range(max = 168))]
     overlap_hours: Option<u32>,
 }
 

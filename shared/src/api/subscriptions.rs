@@ -5,33 +5,57 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
 use jiff::Timestamp;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Call, busy, internal, invalid, invalid_fields, not_found, secrets::ROUNDS_MAX};
 use crate::{
-    deliver,
+    deliver::{self, record::Attempt},
     ids::sortable,
     lease::Lease,
     operation::{Operation, ReplayEvents},
-    problem::Problem,
+    problem::{Code, Problem},
+    process::Status,
     publish,
     registry::tenant_key,
     secrets::{SubscriptionSecrets, generate_secret, is_subscription_secret, rotate},
     store::{ABSENT, Commit, Item, Range, Values, Write},
     subscription::{DisabledReason, SUBSCRIPTIONS_MAX, Subscription, check, subscription_key, subscription_partition},
+    view::json_of,
 };
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Replay {
+pub(super) struct Replay {
+    /// Events from this moment on.
     since: Timestamp,
+    /// Events before this moment; all by default.
     #[serde(default)]
     until: Option<Timestamp>,
+    /// Those that it has got, too.
     #[serde(default)]
     all: bool,
+}
+
+/// A replay that was asked for.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Replaying<'a> {
+    id: &'a str,
+    #[schemars(extend("const" = "queued"))]
+    status: Status,
+    since: Timestamp,
+    until: Timestamp,
+    all: bool,
+}
+
+/// What came of a `webhook.test`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Tested {
+    success: bool,
+    #[serde(flatten)]
+    attempt: Attempt,
 }
 
 impl Call<'_> {
@@ -94,7 +118,7 @@ impl Call<'_> {
             lease.give_back(hub).await;
             let detail =
                 format!("a tenant has at most {SUBSCRIPTIONS_MAX} subscriptions; delete one that isn't needed");
-            return Err(Problem::new(StatusCode::CONFLICT, "too_many_subscriptions", detail));
+            return Err(Problem::new(Code::TooManySubscriptions, detail));
         }
         let known: Vec<String> = page.items.iter().filter_map(|item| item.get_text("sk").map(str::to_owned)).collect();
         self.change_secrets(|document| {
@@ -136,9 +160,9 @@ impl Call<'_> {
         }
         for _ in 0..ROUNDS_MAX {
             let mut subscription = self.stored(id).await?;
-            self.check_preconditions(Some(&subscription.view()))?;
             let (config, beside) =
                 check(&given, Some(&subscription.config), hub.settings.reach).map_err(invalid_fields)?;
+            self.check_preconditions(Some(&subscription.view()))?;
             let (now, missed_since) = (hub.now(), missed_since(&subscription));
             if (&config.event_types, &config.filter) != (&subscription.config.event_types, &subscription.config.filter)
             {
@@ -246,11 +270,7 @@ impl Call<'_> {
         let document = hub.secrets.for_subscription(self.tenant(), (id, version), now).await?;
         let secrets = document.signing_secrets(id, version, now);
         let tested = deliver::test(hub, self.context, &subscription, &secrets).await.ok_or_else(internal)?;
-        let mut view = serde_json::to_value(&tested.1).unwrap_or_default();
-        if let Some(fields) = view.as_object_mut() {
-            fields.insert("success".into(), tested.0.into());
-        }
-        Ok(view)
+        Ok(json_of(&Tested { success: tested.0, attempt: tested.1 }))
     }
 
     /// Sends events from a moment on again: those that it hasn't got, or `all`.
@@ -260,13 +280,13 @@ impl Call<'_> {
         if !subscription.is_active() {
             let detail =
                 "the subscription is disabled; enable it with PATCH {\"is_active\": true}, which sends what it missed";
-            return Err(Problem::new(StatusCode::CONFLICT, "subscription_disabled", detail));
+            return Err(Problem::new(Code::SubscriptionDisabled, detail));
         }
         let now = self.hub.now();
         let until = until.map_or(now, |until| until.min(now));
         let (tenant_id, subscription_id) = (self.tenant().clone(), id.to_owned());
         self.queue_replay(ReplayEvents { tenant_id, subscription_id, since, until, all, after: None }, now).await?;
-        Ok(json!({"id": id, "status": "queued", "since": since, "until": until, "all": all}))
+        Ok(json_of(&Replaying { id, status: Status::Queued, since, until, all }))
     }
 }
 

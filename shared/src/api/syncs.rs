@@ -1,32 +1,64 @@
 //! Syncs with external CRMs: their state, runs on demand, and whether the connection works.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Call, invalid, not_found};
 use crate::{
-    connector::{Connector, Entity},
+    connector::{Connector, Entity, Validated},
     ids::SystemId,
     integration::Direction,
     limits::outbound::Quota,
     operation::SyncTask,
     problem::Problem,
+    process::Status,
     registry::Target,
     sync::{
         import::Progress,
         job::ask,
         state::{self, Scope},
     },
+    view::json_of,
 };
 
 /// What a run on demand is to do.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
+    /// `outbound` sends, `inbound` imports.
     #[serde(default = "outbound")]
+    #[schemars(extend("enum" = ["outbound", "inbound"]))]
     direction: Direction,
+    /// All records, and not only those that changed.
     #[serde(default)]
     full: bool,
+}
+
+/// A run that is asked for.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Asked<'a> {
+    system_id: &'a SystemId,
+    entity_type: Entity,
+    direction: Direction,
+    full: bool,
+    #[schemars(extend("const" = "queued"))]
+    status: Status,
+}
+
+/// What came of a call to the other system.
+#[derive(Default, Serialize, JsonSchema)]
+pub(super) struct Validation {
+    success: bool,
+    /// The call that was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tried: Option<Validated>,
+    /// A stable name of what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// What is wrong, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 fn outbound() -> Direction {
@@ -72,8 +104,7 @@ impl Call<'_> {
             (Direction::Bidirectional, _) => return Err(invalid("direction", "must be outbound or inbound")),
         };
         ask(self.hub, &scope, task, self.hub.now()).await?;
-        Ok(json!({"system_id": scope.system, "entity_type": entity, "direction": direction, "full": full,
-            "status": "queued"}))
+        Ok(json_of(&Asked { system_id: &scope.system, entity_type: entity, direction, full, status: Status::Queued }))
     }
 
     /// A new import, or the one that runs: its job may have been lost.
@@ -98,8 +129,11 @@ impl Call<'_> {
         let credentials = secrets.credentials(&integration.system_id);
         let connector = Connector::new(hub, self.context, &integration.system_id, outbound, credentials, &quota);
         Ok(match connector.validate_connection().await {
-            Ok(validated) => json!({"success": true, "tried": validated}),
-            Err(error) => json!({"success": false, "code": error.code(), "error": error.for_tenant()}),
+            Ok(tried) => json_of(&Validation { success: true, tried: Some(tried), ..Validation::default() }),
+            Err(error) => {
+                let (code, error) = (Some(error.code().to_owned()), Some(error.for_tenant()));
+                json_of(&Validation { code, error, ..Validation::default() })
+            }
         })
     }
 }

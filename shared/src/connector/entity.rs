@@ -1,11 +1,12 @@
 //! What is kept in step with a CRM.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{mapping::RecordKind, process::Kind};
 
 /// One kind of record that is synced (contract §5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Entity {
     /// A person.

@@ -22,12 +22,13 @@ use std::fmt;
 
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use self::{call::Ask, config::with_parameter};
 pub use self::{
-    config::{Auth, Credentials, EntityPlan, Oauth2, Outbound, take_credentials},
+    config::{Auth, Credentials, EntityPlan, Oauth2, Outbound, OutboundSchema, take_credentials},
     entity::Entity,
     error::{CallError, TokenError, Unusable},
     said::Said,
@@ -122,7 +123,7 @@ impl fmt::Debug for Listed {
 }
 
 /// What was tried to test a connection, and what came back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Validated {
     /// The method.
     pub method: String,

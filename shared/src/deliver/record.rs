@@ -5,20 +5,22 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     ids::TenantId,
     operation::Deliver,
     store::{Item, Key, Values},
+    view::json_of,
 };
 
 /// Attempts that a record keeps; the oldest go. A schedule has eight, and people try again by hand.
 const ATTEMPTS_MAX: usize = 20;
 
 /// What became of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeliveryStatus {
     /// There will be another attempt.
@@ -48,7 +50,7 @@ impl DeliveryStatus {
 }
 
 /// One attempt, as it is kept and shown (contract §7, `delivery`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// When it began.
     pub at: Timestamp,
@@ -199,26 +201,38 @@ impl Record {
     /// As the API shows it (contract §7).
     #[must_use]
     pub fn view(&self, subscription: &str, event: &str) -> Value {
-        let mut view = json!({
-            "id": delivery_id(subscription, event),
-            "subscription_id": subscription,
-            "event_id": event,
-            "event_type": self.event_type,
-            "status": self.status,
-            "attempts": self.attempts,
-        });
-        if let Some(fields) = view.as_object_mut() {
-            if let Some(at) = self.next_attempt_at {
-                fields.insert("next_attempt_at".into(), at.to_string().into());
-            }
-            for (name, text) in [("reason", &self.reason), ("failure_id", &self.failure_id)] {
-                if let Some(text) = text {
-                    fields.insert(name.into(), text.clone().into());
-                }
-            }
-        }
-        view
+        json_of(&Delivery {
+            id: delivery_id(subscription, event),
+            subscription_id: subscription,
+            event_id: event,
+            event_type: &self.event_type,
+            status: self.status,
+            attempts: &self.attempts,
+            next_attempt_at: self.next_attempt_at,
+            reason: self.reason.as_deref(),
+            failure_id: self.failure_id.as_deref(),
+        })
     }
+}
+
+/// One event to one subscription, with its attempts.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Delivery<'a> {
+    id: String,
+    subscription_id: &'a str,
+    event_id: &'a str,
+    event_type: &'a str,
+    status: DeliveryStatus,
+    /// The latest ones, the newest last.
+    attempts: &'a [Attempt],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_at: Option<Timestamp>,
+    /// Why it ended without an attempt of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// The failure that holds it, once it is exhausted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_id: Option<&'a str>,
 }
 
 #[cfg(test)]

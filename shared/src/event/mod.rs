@@ -8,8 +8,9 @@ mod catalog;
 mod changes;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 
 pub use self::{
     catalog::event_types,
@@ -21,12 +22,13 @@ use crate::{
     ids::{TenantId, sortable},
     signature::canonical_json,
     store::{ABSENT, Item, Key, Write},
+    view::json_of,
 };
 
 macro_rules! event_types {
     ($($variant:ident $name:literal $doc:literal,)*) => {
         /// What can happen (contract §6).
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         pub enum EventType {
             $(#[doc = $doc] #[serde(rename = $name)] $variant,)*
         }
@@ -163,15 +165,28 @@ impl Event {
     /// As the API shows it, and as filters see it.
     #[must_use]
     pub fn view(&self, tenant: &TenantId, id: &str) -> Value {
-        json!({
-            "event_id": id,
-            "event_type": self.event_type,
-            "timestamp": self.at.to_string(),
-            "source_system": SOURCE_SYSTEM,
-            "tenant_id": tenant,
-            "data": serde_json::from_str::<Value>(&self.data).unwrap_or_default(),
+        json_of(&Shown {
+            event_id: id,
+            event_type: self.event_type,
+            timestamp: self.at,
+            source_system: SOURCE_SYSTEM,
+            tenant_id: tenant,
+            data: serde_json::from_str(&self.data).unwrap_or_default(),
         })
     }
+}
+
+/// Something that happened in the CRM.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Event")]
+pub(crate) struct Shown<'a> {
+    event_id: &'a str,
+    event_type: EventType,
+    timestamp: Timestamp,
+    source_system: &'a str,
+    tenant_id: &'a TenantId,
+    /// As its type says; see `GET /v1/event-types`.
+    data: Map<String, Value>,
 }
 
 /// Contract §6: what all payloads say of where they come from.
@@ -191,6 +206,8 @@ fn canonical(json: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -8,7 +8,10 @@
 //! in its `data`. Or any `JMESPath` expression over the payload, as text, such as `starts_with(data.phone_number, '+1')`.
 //! What it gives counts as in `JMESPath`: `false`, `null` and what is empty are no.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
 
 use super::path::{Path, Source};
 
@@ -21,6 +24,31 @@ const PAYLOAD_FIELDS: [&str; 6] = ["data", "event_id", "event_type", "source_sys
 
 /// A compiled filter.
 pub struct Filter(Vec<Condition>);
+
+impl JsonSchema for Filter {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Filter".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let scalar = json!({"type": ["string", "number", "boolean", "null"]});
+        json_schema!({"anyOf": [
+            {"type": "string", "format": "jmespath", "description": "An expression over the payload."},
+            {
+                "type": "object", "minProperties": 1, "maxProperties": CONDITIONS_MAX,
+                "propertyNames": {"format": "mapping-path"},
+                "additionalProperties": {"anyOf": [
+                    scalar, {"type": "array", "items": scalar, "minItems": 1, "maxItems": VALUES_MAX},
+                ]},
+                "description": "Paths, and the value or one of the values that each must find.",
+            },
+        ]})
+    }
+}
 
 enum Condition {
     /// A `JMESPath` expression that has to give something.

@@ -1,5 +1,6 @@
 //! What a rule would make of a payload, for someone who is writing the rule (contract §7, `preview`).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ use super::rule::{Problem, RecordKind, WithoutPhone};
 use crate::phone::Region;
 
 /// The answer to `POST /v1/mappings/preview`.
-#[derive(Debug, Default, PartialEq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Preview {
     /// The event's identity, if the rule finds one.
     pub event_id: Option<String>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,7 +42,7 @@ impl fmt::Display for Problem {
 }
 
 /// One path, or several of which the first that finds something counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a path or a list of paths")]
 pub enum Paths {
     /// A single path.
@@ -67,7 +68,7 @@ impl Paths {
 }
 
 /// Where an event's type stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a path, a list of paths, or {\"header\": …}")]
 pub enum EventType {
     /// In the body.
@@ -77,7 +78,7 @@ pub enum EventType {
 }
 
 /// An event type that stands in a header, as GitHub's does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderType {
     /// The header's name, in lower case.
@@ -89,7 +90,7 @@ pub struct HeaderType {
 }
 
 /// What to do with an event whose phone number the CRM doesn't know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownPhone {
     /// Make it known.
@@ -99,7 +100,7 @@ pub enum UnknownPhone {
 }
 
 /// What to do with an interaction's event that names no phone number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WithoutPhone {
     /// Fail it.
@@ -111,7 +112,7 @@ pub enum WithoutPhone {
 }
 
 /// What to do with an event type that the rule doesn't name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownEvent {
     /// Fail the event.
@@ -121,7 +122,7 @@ pub enum UnknownEvent {
 }
 
 /// What an event is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
     /// Something that happened with a phone number.
@@ -135,7 +136,7 @@ pub enum RecordKind {
 }
 
 /// What an event does to its record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Makes it or changes it.
@@ -146,7 +147,7 @@ pub enum Action {
 }
 
 /// How the values that several events of one key give to a field meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Merge {
     /// The latest event's value stands.
@@ -162,7 +163,7 @@ pub enum Merge {
 }
 
 /// How one field is filled.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldRule {
     /// Where the value stands in the payload.
@@ -189,7 +190,7 @@ pub struct FieldRule {
 }
 
 /// What one event type means.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventRule {
     /// The type of the interaction that the event makes or changes.
@@ -226,7 +227,7 @@ pub struct EventRule {
 }
 
 /// A mapping rule: what the events of one system mean (contract §3).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The system. What a rule for a built-in system leaves out is as in the built-in rule.

@@ -7,7 +7,7 @@ pub mod body;
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, header::CONTENT_TYPE};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ use crate::{
         source::{Caller, UNKNOWN},
     },
     operation::{Reason, Waiting},
-    problem::Problem,
+    problem::{Code, Problem},
     process::{Verdict, give_up, process, queued},
     registry::Target,
     schedule::{self, KEEP_AGAIN},
@@ -96,30 +96,21 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let text = refused.to_string();
         match refused {
-            Refused::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text),
-            Refused::SourceLimit { retry_after } => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "source_rate_limited",
-                "too many calls from this address; wait",
-            )
-            .retry_after(retry_after),
-            Refused::NotFound => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", "there is no such webhook; check the URL")
+            Refused::TooLarge(_) => Self::new(Code::BodyTooLarge, text),
+            Refused::SourceLimit { retry_after } => {
+                Self::new(Code::SourceRateLimited, "too many calls from this address; wait").retry_after(retry_after)
             }
+            Refused::NotFound => Self::new(Code::NotFound, "there is no such webhook; check the URL"),
             Refused::Unauthorized(_) => Self::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_signature",
+                Code::InvalidSignature,
                 "the signature is missing, wrong or too old; check the secret, the scheme and the clock",
             ),
             Refused::Limit { retry_after } => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "this system is over its limit of calls; wait")
-                    .retry_after(retry_after)
+                Self::new(Code::RateLimited, "this system is over its limit of calls; wait").retry_after(retry_after)
             }
-            Refused::Body(_) => Self::new(StatusCode::BAD_REQUEST, "invalid_body", text),
-            Refused::Unavailable(_) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "nothing was stored; send the webhook again")
-                    .retry_after(UNAVAILABLE_RETRY_AFTER)
-            }
+            Refused::Body(_) => Self::new(Code::InvalidBody, text),
+            Refused::Unavailable(_) => Self::new(Code::Unavailable, "nothing was stored; send the webhook again")
+                .retry_after(UNAVAILABLE_RETRY_AFTER),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 use jiff::SignedDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -24,7 +25,7 @@ const WORD_BYTES_MAX: usize = 64;
 /// The `signature` of an integration (public contract, §7), such as `{"scheme":"template","preset":"slack"}`.
 ///
 /// The schemes without fields are written with empty braces, because serde would accept any field beside them else.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "scheme", rename_all = "lowercase", deny_unknown_fields)]
 pub enum SignatureConfig {
     /// One of the next four, by the header that is present.
@@ -42,7 +43,7 @@ pub enum SignatureConfig {
 }
 
 /// The fields of the scheme `template`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TemplateConfig {
     /// The sender whose fields to take where they aren't given here.

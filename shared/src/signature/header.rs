@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SignatureError;
@@ -11,7 +12,7 @@ use super::SignatureError;
 pub const HEADER_BYTES_MAX: usize = 4096;
 
 /// The unit of a Unix timestamp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TimestampUnit {
     /// Seconds since 1970-01-01 UTC.

@@ -2,13 +2,14 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{EagerHash, Hmac, KeyInit, Mac};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 /// The hash function of the HMAC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
     /// HMAC-SHA1: still sound as a MAC, and what some older senders use.
@@ -20,7 +21,7 @@ pub enum Algorithm {
 }
 
 /// How the digest is written in the signature header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// Hexadecimal; written in lower case, read in either.

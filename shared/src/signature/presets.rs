@@ -1,5 +1,6 @@
 //! Template configurations of well-known senders, as their documentation gives them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 
 /// A sender with a known template. Fields given beside a preset take the place of the preset's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// `HubSpot`'s signature v3, keyed with the app's client secret. Some escapes of the URL are decoded first

@@ -131,6 +131,10 @@ impl Store {
         after: Option<(String, Key)>,
         limit: i32,
     ) -> Result<Page, StoreError> {
+        // DynamoDB refuses what ends before it begins.
+        if span.since.zip(span.until).is_some_and(|(since, until)| since > until) {
+            return Ok(Page::default());
+        }
         let text = |t: &str| AttributeValue::S(t.to_owned());
         let mut request = self.dynamodb.query().table_name(&self.table).index_name(BY_TIME).limit(limit);
         request = request.scan_index_forward(false).expression_attribute_values(":pk", text(g1pk));
@@ -165,6 +169,9 @@ impl Store {
         filters: &[(&str, &str)],
         (after, limit, forward): (Option<String>, i32, bool),
     ) -> Result<Page, StoreError> {
+        if range.from > range.to {
+            return Ok(Page::default());
+        }
         let text = |t: &str| AttributeValue::S(t.to_owned());
         let mut request = self.dynamodb.query().table_name(&self.table).limit(limit).scan_index_forward(forward);
         request = request

@@ -1,6 +1,7 @@
 //! What a tenant says about a subscription, and what is wrong with it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
@@ -14,34 +15,50 @@ use crate::{
 };
 
 /// A subscription as the tenant writes it (contract §7, `subscription`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
     /// Where to.
+    #[schemars(extend("format" = "uri"))]
     pub url: String,
     /// What: types, `prefix.*` or `*`.
+    #[schemars(with = "Vec<TypePattern>", length(min = 1, max = 50))]
     pub event_types: Vec<String>,
     /// Only events whose payload passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Filter>")]
     pub filter: Option<Value>,
     /// Headers of its own.
     #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    #[schemars(schema_with = "headers_schema")]
     pub headers: Headers,
     /// At most so many deliveries a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.01, max = 1000.0))]
     pub rate_per_second: Option<Number>,
     /// When failed deliveries are tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_policy: Option<RetryPolicy>,
     /// What people want to remember of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
     pub description: Option<String>,
 }
 
+fn headers_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "maxProperties": HEADERS_MAX,
+        "propertyNames": {"format": "header-name"},
+        "additionalProperties": {"type": "string", "pattern": "^[ -~]*$", "maxLength": HEADER_BYTES_MAX},
+    })
+}
+
 /// In the place of [`super::SCHEDULE_SECONDS`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// The waits before each retry, in seconds.
+    #[schemars(length(max = 20), inner(range(min = 1, max = 86_400)))]
     pub schedule_seconds: Vec<u32>,
 }
 

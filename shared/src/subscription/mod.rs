@@ -2,11 +2,17 @@
 
 mod config;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use http::HeaderMap;
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use self::config::{Config, SubscriptionFields, check};
@@ -16,6 +22,7 @@ use crate::{
     ids::TenantId,
     mapping::Filter,
     store::{Item, Key, Write},
+    view::json_of,
 };
 
 /// Subscriptions of one tenant. Each event is matched against all of them, and their secrets share one document.
@@ -28,7 +35,8 @@ pub const SCHEDULE_SECONDS: [u32; 7] = [5, 300, 1_800, 7_200, 18_000, 36_000, 36
 pub const FAILING_MAX: Duration = Duration::from_hours(5 * 24);
 
 /// Why a subscription gets no deliveries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum DisabledReason {
     /// The endpoint answered 410: it wants no more.
     Gone,
@@ -88,6 +96,29 @@ enum TypePattern {
     Prefix(String),
     /// One type.
     One(String),
+}
+
+/// `phone_number.*` and `phone_number.interaction.*` of `phone_number.interaction.created`.
+fn prefixes_of(name: &str) -> impl Iterator<Item = String> {
+    name.match_indices('.').filter_map(|(at, _)| Some(format!("{}.*", name.get(..at)?)))
+}
+
+impl JsonSchema for TypePattern {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TypePattern".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = EventType::ALL.iter().map(|event_type| event_type.as_str()).collect();
+        let dots = names.iter().flat_map(|name| prefixes_of(name));
+        let prefixes: BTreeSet<String> = dots.collect();
+        let all = prefixes.into_iter().chain(names.iter().map(|name| (*name).to_owned())).chain(["*".to_owned()]);
+        json_schema!({"enum": all.collect::<Vec<_>>()})
+    }
 }
 
 impl TypePattern {
@@ -199,20 +230,15 @@ impl Subscription {
     /// As the API shows it (contract §7), without its secret.
     #[must_use]
     pub fn view(&self) -> Value {
-        let mut view = serde_json::to_value(&self.config).unwrap_or_default();
-        if let Some(fields) = view.as_object_mut() {
-            fields.insert("id".into(), self.id.clone().into());
-            fields.insert("is_active".into(), self.is_active().into());
-            fields.insert("created_at".into(), self.created_at.to_string().into());
-            if let Some((reason, at)) = self.disabled {
-                fields.insert("disabled_reason".into(), reason.as_str().into());
-                fields.insert("disabled_at".into(), at.to_string().into());
-            }
-            if let Some(since) = self.failing_since {
-                fields.insert("failing_since".into(), since.to_string().into());
-            }
-        }
-        view
+        json_of(&Shown {
+            id: &self.id,
+            config: &self.config,
+            is_active: self.is_active(),
+            created_at: self.created_at,
+            disabled_reason: self.disabled.map(|(reason, _)| reason),
+            disabled_at: self.disabled.map(|(_, at)| at),
+            failing_since: self.failing_since,
+        })
     }
 
     /// What the tenant's other subscriptions are told when this one is disabled.
@@ -231,6 +257,25 @@ impl Subscription {
             + 2 * texts
             + self.config.filter.as_ref().map_or(0, |filter| 20 * filter.to_string().len())
     }
+}
+
+/// A tenant's endpoint, with what it wants.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Subscription")]
+pub(crate) struct Shown<'a> {
+    id: &'a str,
+    #[serde(flatten)]
+    config: &'a Config,
+    /// Whether it gets deliveries.
+    is_active: bool,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled_reason: Option<DisabledReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled_at: Option<Timestamp>,
+    /// Since when every delivery failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_since: Option<Timestamp>,
 }
 
 /// Own headers by name.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ use crate::{
 const AT_ONCE: usize = 8;
 
 /// How far an import is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// Which import.
     pub id: String,

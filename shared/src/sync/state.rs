@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     flight::Flight,
+    import::Progress,
     link::{Link, Place, marks_partition, marks_prefix},
 };
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
     store::{Item, Key, StoreError, Update},
     tenant::TenantContext,
     time::millis_text,
+    view::json_of,
 };
 
 /// A run renews its lease with each page, and no page takes longer: four rounds of calls that end within 30 s.
@@ -278,30 +282,45 @@ pub async fn view(
     Ok(states)
 }
 
+/// How a system's syncs of one kind of record are.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct SyncState<'a> {
+    system_id: &'a SystemId,
+    entity_type: Entity,
+    last_run_at: Option<&'a str>,
+    /// Records that were sent, of all runs.
+    sent: i64,
+    /// Records that couldn't be sent: failures hold them.
+    failed: i64,
+    /// Records that wait to be sent.
+    waiting: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_waiting_at: Option<Timestamp>,
+    /// Until when nothing is sent, because the system is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<&'a str>,
+    /// The latest import.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import: Option<Progress>,
+}
+
 async fn view_one(hub: &Hub, scope: &Scope, run: &Item, health: &Health) -> Result<Value, StoreError> {
     let number = |name| run.get_number(name).unwrap_or_default();
-    let (waiting, oldest) = waiting(hub, scope).await?;
-    let mut view = json!({
-        "system_id": scope.system,
-        "entity_type": scope.entity,
-        "last_run_at": run.get_text("last"),
-        "sent": number("sent"),
-        "failed": number("failed"),
-        "waiting": waiting,
-    });
-    let import = run.get_text("import").and_then(|json| serde_json::from_str::<Value>(json).ok());
-    let error = run.get_text("err").or(health.error.as_deref()).map(Value::from);
-    let more = [
-        ("oldest_waiting_at", oldest.map(|at| at.to_string().into())),
-        ("paused_until", health.pause(hub.now()).map(|until| until.to_string().into())),
-        ("last_error", error),
-        ("import", import),
-    ];
-    if let Some(fields) = view.as_object_mut() {
-        let given = more.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        fields.extend(given.collect::<Map<_, _>>());
-    }
-    Ok(view)
+    let (waiting, oldest_waiting_at) = waiting(hub, scope).await?;
+    Ok(json_of(&SyncState {
+        system_id: &scope.system,
+        entity_type: scope.entity,
+        last_run_at: run.get_text("last"),
+        sent: number("sent"),
+        failed: number("failed"),
+        waiting,
+        oldest_waiting_at,
+        paused_until: health.pause(hub.now()),
+        last_error: run.get_text("err").or(health.error.as_deref()),
+        import: Progress::from_item(run),
+    }))
 }
 
 /// How many records wait, and since when the oldest does; of those whose turn comes first, that is.

@@ -54,6 +54,7 @@ fn the_bundled_template_is_read() {
         .collect();
     assert!(routes.contains("POST /webhooks/{tenant_id}/{system_id} webhook-custom None"), "{routes:?}");
     assert!(routes.contains("ANY /v1/{proxy+} management-api Some(\"ApiKey\")"), "{routes:?}");
+    assert!(routes.contains("GET /v1/openapi.json management-api None"), "{routes:?}");
     assert_eq!(template.tables[0].ttl_attribute.as_deref(), Some("ttl"));
     let policy = r#"{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:smrt-local-RetryDeadLetters","maxReceiveCount":5}"#;
     let queue = template.queues.iter().find(|queue| queue.name == "smrt-local-RetryQueue").unwrap();

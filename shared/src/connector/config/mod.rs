@@ -22,6 +22,7 @@
 mod auth;
 mod part;
 mod plan;
+mod schema;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use serde_json::{Map, Value};
 pub use self::{
     auth::{Auth, Credentials, Oauth2, take_credentials},
     plan::EntityPlan,
+    schema::OutboundSchema,
 };
 use self::{
     part::Part,
