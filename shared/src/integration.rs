@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -346,6 +347,9 @@ pub struct Tenant {
     /// The systems that it sends records to, and which: their changes are marked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub syncs: BTreeMap<SystemId, Vec<Entity>>,
+    /// Since when an operator deletes it with all that it has. It is inactive then, for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleting_since: Option<Timestamp>,
 }
 
 impl Tenant {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     ids::{TenantId, sha256_hex},
+    registry::{tenant_key, tenant_of},
     store::{Item, Key, Range, Store, StoreError},
     view::json_of,
 };
@@ -164,7 +165,12 @@ pub async fn check(store: &Store, key: &str, now: Timestamp) -> Result<Option<Gr
     let tenant = key.strip_prefix("smrt_").and_then(|rest| TenantId::parse(rest.rsplit_once('_')?.0).ok());
     let Some(tenant) = tenant.filter(|_| key.len() <= KEY_BYTES_MAX) else { return Ok(None) };
     let place = storage_key(&tenant, key);
-    let Some(item) = store.get(&place).await? else { return Ok(None) };
+    // In one call, and consistently: a key counts from the moment that it is given out. A tenant that is suspended has none.
+    let found = store.get_many(&[place.clone(), tenant_key(&tenant)]).await?;
+    let [Some(item), Some(owner)] = <[Option<Item>; 2]>::try_from(found).unwrap_or_default() else { return Ok(None) };
+    if !tenant_of(&owner).is_some_and(|tenant| tenant.active) {
+        return Ok(None);
+    }
     let expired = item.get_text("expires_at").and_then(|t| t.parse::<Timestamp>().ok()).is_some_and(|end| end <= now);
     let revoked = item.get_text("revoked_at").is_some();
     let key_id = key_id(&place.sk).to_owned();

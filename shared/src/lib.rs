@@ -29,6 +29,7 @@
 //! A tenant's data is reached only with a [`tenant::TenantContext`].
 
 // Edges, stages.
+pub mod administer;
 pub mod api;
 pub mod authorize;
 pub mod batch;
@@ -52,6 +53,7 @@ pub mod inbound;
 pub mod integration;
 pub mod mapping;
 pub mod operation;
+pub mod partitions;
 pub mod phone;
 pub mod record;
 pub mod schedule;

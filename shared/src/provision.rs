@@ -23,7 +23,7 @@ use crate::{
     phone::Region,
     receive::webhook_url,
     registration::{Registration, send_what_exists},
-    registry::{integration_key, tenant_key},
+    registry::{integration_key, listed, tenant_key, tenant_of},
     secrets::{Secret, SystemSecrets, generate_secret},
     store::{ABSENT, Commit, Item, StoreError, Write},
     tenant::TenantContext,
@@ -77,6 +77,11 @@ pub enum ProvisionError {
     /// Another call is at work on the same tenant.
     #[error("another call provisions this tenant; try again in a minute")]
     Busy,
+    /// The tenant is being deleted.
+    #[error(
+        "this tenant is being deleted; invoke administer-tenant with the action `delete` until it is done, then make it anew"
+    )]
+    Deleting,
     /// AWS fails.
     #[error("{0}; try again, nothing is lost or doubled by it")]
     Store(#[from] StoreError),
@@ -87,6 +92,7 @@ impl From<ProvisionError> for Diagnostic {
         let error_type = match error {
             ProvisionError::Invalid(_) => "InvalidRequest",
             ProvisionError::Busy => "Busy",
+            ProvisionError::Deleting => "Deleting",
             ProvisionError::Store(_) => "Unavailable",
         };
         Self { error_type: error_type.into(), error_message: error.to_string() }
@@ -127,6 +133,10 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
     let lease = lease::take(hub, &context, SECRETS).await?.ok_or(ProvisionError::Busy)?;
     let stored = hub.store.get(&tenant_key(context.tenant())).await?;
     let existing_tenant = stored.is_some();
+    if stored.as_ref().and_then(tenant_of).is_some_and(|tenant| tenant.deleting_since.is_some()) {
+        lease.give_back(hub).await;
+        return Err(ProvisionError::Deleting);
+    }
     let mut new = BTreeSet::new();
     for system in &order.systems {
         let id = &system.integration.system_id;
@@ -176,12 +186,14 @@ fn tenant_write(
     let doc = |tenant: &Tenant| serde_json::to_string(tenant).unwrap_or_default();
     let Some(item) = stored else {
         let tenant = Tenant { syncs: synced, ..order.tenant.clone() };
-        let item = Item::new(&tenant_key(&order.tenant_id)).text("doc", doc(&tenant));
+        let item = listed(Item::new(&tenant_key(&order.tenant_id)).text("doc", doc(&tenant)), &order.tenant_id);
         return Ok(Some(put(item.text("created_at", now.to_string()), ABSENT)));
     };
-    if synced.is_empty() {
+    // Tenants that were made before there was a list of them get onto it.
+    if synced.is_empty() && item.get_text("due_pk").is_some() {
         return Ok(None);
     }
+    let item = listed(item, &order.tenant_id);
     let old = item.get_text("doc").unwrap_or_default().to_owned();
     let mut tenant: Tenant = serde_json::from_str(&old).map_err(|e| StoreError::Unavailable {
         operation: "read configuration",
@@ -272,6 +284,7 @@ fn check(request: Value, reach: Reach) -> Result<Order, Vec<FieldError>> {
                 success_outcomes: request.success_outcomes.unwrap_or_else(success_outcomes),
                 publishes: false,
                 syncs: BTreeMap::new(),
+                deleting_since: None,
             };
             Ok(Order { tenant_id, tenant, systems, reissue_api_key: request.reissue_api_key })
         }

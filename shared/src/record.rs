@@ -182,6 +182,35 @@ impl Record {
         self.get(DELETED) == Some(&Value::Bool(true))
     }
 
+    /// What is left of it once an operator erased what it says: the marks of its events, so that a repeat of one still changes
+    /// nothing, and that it is deleted, by the word of the last of them.
+    #[must_use]
+    pub fn erased(&self) -> Self {
+        let count = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
+        let last = (0..count).max_by(|one, other| self.order(*one).cmp(&self.order(*other))).unwrap_or(0);
+        let fields = BTreeMap::from([(DELETED.to_owned(), Set(last, Value::Bool(true)))]);
+        Self { fields, lists: BTreeMap::new(), ..self.clone() }
+    }
+
+    /// Whether it is what [`Record::erased`] leaves.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.is_deleted() && self.fields.len() == 1 && self.lists.is_empty()
+    }
+
+    /// Empties every field that `names` something; gives whether there was any. What an older event said of it stays empty too.
+    pub fn scrub(&mut self, names: impl Fn(&Value) -> bool) -> bool {
+        let before = self.clone();
+        let is_named = |name: &String| names(&Value::String(name.clone()));
+        self.fields.retain(|name, _| !is_named(name));
+        self.lists.retain(|name, _| !is_named(name));
+        for set in self.fields.values_mut().filter(|set| names(&set.1)) {
+            set.1 = Value::Null;
+        }
+        self.lists.values_mut().for_each(|sets| sets.retain(|set| !names(&set.1)));
+        *self != before
+    }
+
     /// When the first of its events happened: what the rule's `occurred_at` gave, else the earliest receipt.
     #[must_use]
     pub fn first_at(&self) -> Timestamp {

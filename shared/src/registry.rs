@@ -64,6 +64,15 @@ pub fn tenant_key(tenant: &TenantId) -> Key {
     Key::of(tenant, CONFIG, "tenant")
 }
 
+/// The partition of the index `due` that lists all tenants.
+pub const TENANTS: &str = "tenants";
+
+/// A tenant's own item with what lists it among all tenants.
+#[must_use]
+pub fn listed(item: Item, tenant: &TenantId) -> Item {
+    item.text("due_pk", TENANTS).text("due_at", tenant.as_str())
+}
+
 /// The key of a system's item.
 #[must_use]
 pub fn integration_key(tenant: &TenantId, system: &SystemId) -> Key {
@@ -191,6 +200,12 @@ impl Registry {
 pub async fn tenant(store: &Store, context: &TenantContext) -> Result<Option<Tenant>, StoreError> {
     let item = store.get(&tenant_key(context.tenant())).await?;
     item.map(|item| stored(&doc(&item))).transpose()
+}
+
+/// Reads a tenant's own item; `None` where it is damaged.
+#[must_use]
+pub fn tenant_of(item: &Item) -> Option<Tenant> {
+    serde_json::from_str(item.get_text("doc")?).ok()
 }
 
 fn doc(item: &Item) -> String {

@@ -15,9 +15,9 @@ use crate::{
     limits::{Admission, inbound},
     operation::{Operation, Reason, Waiting},
     process::{Verdict, give_up, orphan, process, settled},
-    registry::Target,
+    registry::{self, Target},
     replay,
-    schedule::{self, KEEP_AGAIN},
+    schedule::{self, KEEP_AGAIN, SUSPENDED_AGAIN},
     store::StoreError,
     tenant::TenantContext,
 };
@@ -64,7 +64,13 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
 /// What a try gave.
 enum Outcome {
     Done(Verdict),
-    Later { delay: Duration, attempt: u32, reason: Reason },
+    /// Its tenant is gone.
+    Dropped,
+    Later {
+        delay: Duration,
+        attempt: u32,
+        reason: Reason,
+    },
 }
 
 async fn retry(hub: &Hub, context: &TenantContext, waiting: Waiting) -> Result<(), StoreError> {
@@ -73,6 +79,10 @@ async fn retry(hub: &Hub, context: &TenantContext, waiting: Waiting) -> Result<(
     match outcome {
         Outcome::Done(Verdict { status, .. }) => {
             tracing::info!(%tenant, %system, attempt = waiting.attempt, status = status.as_str(), "retry");
+            Ok(())
+        }
+        Outcome::Dropped => {
+            tracing::info!(%tenant, %system, status = "dropped", "the tenant of an event that waited is gone");
             Ok(())
         }
         Outcome::Later { delay, attempt, reason } => {
@@ -94,6 +104,13 @@ async fn attempt(hub: &Hub, context: &TenantContext, waiting: &Waiting) -> Outco
     let Ok(target) = found else { return later(KEEP_AGAIN) };
     let tries = retry_number(waiting).map_or(1, |n| n.saturating_add(2));
     let Some(target) = target else {
+        match registry::tenant(&hub.store, context).await {
+            Ok(Some(owner)) if owner.active => {}
+            // It was accepted, and waits until the tenant goes on; what waits for a tenant that is deleted goes with it.
+            Ok(Some(owner)) if owner.deleting_since.is_none() => return later(SUSPENDED_AGAIN),
+            Ok(_) => return Outcome::Dropped,
+            Err(_) => return later(KEEP_AGAIN),
+        }
         return orphan(hub, context, event, tries).await.map_or(later(KEEP_AGAIN), Outcome::Done);
     };
     let payload = event.payload().unwrap_or_default();

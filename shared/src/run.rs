@@ -3,7 +3,7 @@
 use lambda_http::tracing::init_default_subscriber;
 use lambda_runtime::{Error, service_fn};
 
-use crate::{api, authorize, deliver, hub::Hub, provision, publish, release, retry, sync, webhook};
+use crate::{administer, api, authorize, deliver, hub::Hub, provision, publish, release, retry, sync, webhook};
 
 /// Serves the webhooks of one system, or with `None` of any that a tenant registered.
 ///
@@ -39,6 +39,15 @@ pub async fn authorizer() -> Result<(), Error> {
 pub async fn provisioning() -> Result<(), Error> {
     let hub = start().await?;
     lambda_runtime::run(service_fn(|event| provision::handle(&hub, event))).await
+}
+
+/// Serves operators who look after tenants.
+///
+/// # Errors
+/// As [`webhooks`].
+pub async fn administration() -> Result<(), Error> {
+    let hub = start().await?;
+    lambda_runtime::run(service_fn(|event| administer::handle(&hub, event))).await
 }
 
 /// Works off the retry queue.

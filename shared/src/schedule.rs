@@ -12,6 +12,9 @@ const DELAY_MAX: Duration = Duration::from_hours(24);
 /// While neither configuration can be read nor a failure kept, because the table is down, an event or a delivery is tried
 /// every so often, and those tries don't count: it is done by itself within this time of the outage's end.
 pub const KEEP_AGAIN: Duration = Duration::from_mins(1);
+/// What a suspended tenant has waiting looks again so often whether it goes on: SQS' longest delay. No message outlives it
+/// unseen, so that after this time all of a tenant's messages have been looked at ([`crate::administer`] counts on it).
+pub const SUSPENDED_AGAIN: Duration = Duration::from_mins(15);
 
 /// The wait before retry `n` (from 0): `base_delay_seconds × backoff_factor^n` with up to 20 % jitter, and at least
 /// `retry_after`. `None` once the policy's retries are used up.

@@ -247,6 +247,20 @@ impl Secrets {
         Ok(())
     }
 
+    /// Deletes the document at once, without a time in which it could be had back: the tenant may be made anew.
+    ///
+    /// # Errors
+    /// [`StoreError`] where Secrets Manager fails.
+    pub async fn delete(&self, tenant: &TenantId) -> Result<(), StoreError> {
+        let request = self.client.delete_secret().secret_id(self.name(tenant)).force_delete_without_recovery(true);
+        self.cache.remove(tenant);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(e)) if e.err().is_resource_not_found_exception() => Ok(()),
+            Err(error) => Err(classify("DeleteSecret", error)),
+        }
+    }
+
     fn name(&self, tenant: &TenantId) -> String {
         format!("{}{tenant}", self.prefix)
     }

@@ -111,3 +111,33 @@ async fn a_delivery_is_logged_with_its_outcome_and_nothing_secret() {
         assert!(!all.contains(secret), "{secret} stands in the log:\n{all}");
     }
 }
+
+#[tokio::test]
+async fn each_act_of_an_operator_leaves_one_line_without_keys_and_numbers() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (world, tenant) = World::with_tenant().await;
+    world.send(&tenant, "sarah_ai", &call_ended("e", "c", "+14155550132")).await;
+    log.take();
+    let orders = [
+        (json!({"action": "suspend", "tenant_id": TENANT, "dry_run": true}), "audit=\"suspend\""),
+        (json!({"action": "reissue_key", "tenant_id": TENANT, "reason": "ticket 4711"}), "reason=\"ticket 4711\""),
+        (
+            json!({"action": "erase_number", "tenant_id": TENANT, "phone_number": "+14155550132"}),
+            "number=\"+1•••••••132\"",
+        ),
+        (json!({"action": "export", "tenant_id": "nobody"}), "audit=\"export\""),
+        (json!({"action": "resume", "tenant_id": "nobody"}), "there is no such tenant"),
+        (json!({"action": "erase_number", "phone_number": "+14155550132"}), "audit=\"refused\""),
+    ];
+    for (order, part) in orders {
+        let answer = world.invoke("administer-tenant", order.clone()).await;
+        let lines = log.take();
+        let own: Vec<&str> = lines.lines().filter(|line| line.contains("audit=")).collect();
+        assert_eq!(own.len(), 1, "{order}: {lines}");
+        assert!(own[0].contains(part), "{lines}");
+        let key = answer.ok().and_then(|answer| answer["api_key"].as_str().map(str::to_owned));
+        assert!(!lines.contains("4155550132") && key.is_none_or(|key| !lines.contains(&key)), "{lines}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The bundle as its users see it: HTTP requests in, answers and stored records out, over embedded AWS services in one
 //! process. No port, no sleeping; time and randomness are the test's.
 
+mod administer;
 mod api;
 mod bad_input;
 mod calls_to_aws;

@@ -16,7 +16,7 @@ use serde_json::Value;
 use shared::hub::{Hub, Random, Settings, SettingsError};
 use shared::metrics::Emit;
 use shared::outgoing::{self, Sender};
-use shared::{api, authorize, deliver, provision, publish, release, retry, sync, webhook};
+use shared::{administer, api, authorize, deliver, provision, publish, release, retry, sync, webhook};
 
 use crate::Clock;
 use crate::aws::Aws;
@@ -100,6 +100,7 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
     Ok(functions
         .with("authorize-api-key", invoked!(hub("authorize-api-key")?, authorize::handle))
         .with("provision-tenant", invoked!(hub("provision-tenant")?, provision::handle))
+        .with("administer-tenant", invoked!(hub("administer-tenant")?, administer::handle))
         .with("process-retries", invoked!(hub("process-retries")?, retry::handle))
         .with("release-waiting", invoked!(hub("release-waiting")?, release::handle))
         .with("publish-events", invoked!(hub("publish-events")?, publish::handle))

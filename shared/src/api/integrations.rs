@@ -13,8 +13,10 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Call, busy, internal, invalid, invalid_fields, not_found};
 use crate::{
     connector::Entity,
-    ids::SystemId,
+    hub::Hub,
+    ids::{SystemId, TenantId},
     integration::{Integration, IntegrationConfig, Tenant},
+    partitions::system_gone,
     problem::{Code, Problem},
     receive::webhook_url,
     registration::{Registration, check_secret, send_what_exists},
@@ -73,28 +75,8 @@ impl Call<'_> {
         Ok(self.hub.store.get(&integration_key(self.tenant(), system)).await?.and_then(Stored::from_item))
     }
 
-    /// With the defaults filled in, and without what is secret.
     fn shown(&self, stored: &Stored) -> Option<Value> {
-        let integration = Integration::compile(stored.system.clone(), stored.config.clone()).ok()?;
-        let mut view = json!({
-            "system_id": stored.system,
-            "webhook_url": webhook_url(&self.hub.settings.public_url, self.tenant(), &stored.system),
-            "signature": integration.signature(),
-            "limits": {
-                "per_minute": integration.limits.per_minute,
-                "per_day": integration.limits.per_day,
-                "when_exceeded": integration.when_exceeded,
-            },
-            "retry": integration.retry,
-            "created_at": stored.item.get_text("created_at"),
-            "updated_at": stored.item.get_text("updated_at").or(stored.item.get_text("created_at")),
-        });
-        let own = serde_json::to_value(&stored.config).ok()?;
-        let (fields, own) = (view.as_object_mut()?, own.as_object()?.clone());
-        for (name, value) in own {
-            fields.entry(name).or_insert(value);
-        }
-        Some(view)
+        shown(self.hub, self.tenant(), stored)
     }
 
     /// Registers a system, or replaces what is registered. Secrets that aren't given stay, or are made.
@@ -219,7 +201,8 @@ impl Call<'_> {
         let stored = self.stored_integration(&system).await?.ok_or_else(|| not_found(WHAT))?;
         self.check_preconditions(self.shown(&stored).as_ref())?;
         let lease = self.secrets_lease().await?;
-        let mut writes = vec![Write::Delete(integration_key(self.tenant(), &system))];
+        let mut writes =
+            vec![Write::Delete(integration_key(self.tenant(), &system)), system_gone(self.tenant(), &system)];
         writes.extend(self.synced_write(&system, None).await?);
         match self.hub.store.commit(writes).await? {
             Commit::Done => {}
@@ -251,6 +234,35 @@ impl Call<'_> {
         lease.give_back(hub).await;
         Ok(json_of(&Rotated { system_id: system, secret, old_secret_expires_at: end }))
     }
+}
+
+/// The item of an integration as the API shows it; `None` where it isn't one.
+pub(crate) fn view(hub: &Hub, tenant: &TenantId, item: &Item) -> Option<Value> {
+    shown(hub, tenant, &Stored::from_item(item.clone())?)
+}
+
+/// With the defaults filled in, and without what is secret.
+fn shown(hub: &Hub, tenant: &TenantId, stored: &Stored) -> Option<Value> {
+    let integration = Integration::compile(stored.system.clone(), stored.config.clone()).ok()?;
+    let mut view = json!({
+        "system_id": stored.system,
+        "webhook_url": webhook_url(&hub.settings.public_url, tenant, &stored.system),
+        "signature": integration.signature(),
+        "limits": {
+            "per_minute": integration.limits.per_minute,
+            "per_day": integration.limits.per_day,
+            "when_exceeded": integration.when_exceeded,
+        },
+        "retry": integration.retry,
+        "created_at": stored.item.get_text("created_at"),
+        "updated_at": stored.item.get_text("updated_at").or(stored.item.get_text("created_at")),
+    });
+    let own = serde_json::to_value(&stored.config).ok()?;
+    let (fields, own) = (view.as_object_mut()?, own.as_object()?.clone());
+    for (name, value) in own {
+        fields.entry(name).or_insert(value);
+    }
+    Some(view)
 }
 
 /// A name that is none was never registered.

@@ -26,6 +26,7 @@ use std::convert::Infallible;
 use http::Response;
 use lambda_http::{Body, Request, RequestExt};
 
+pub(crate) use self::integrations::view as integration_view;
 pub use self::openapi::document;
 use self::{
     answer::Answer,

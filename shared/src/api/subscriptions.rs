@@ -16,6 +16,7 @@ use crate::{
     ids::sortable,
     lease::Lease,
     operation::{Operation, ReplayEvents},
+    partitions::subscription_gone,
     problem::{Code, Problem},
     process::Status,
     publish,
@@ -217,6 +218,10 @@ impl Call<'_> {
     pub(super) async fn delete_subscription(&self, id: &str) -> Result<(), Problem> {
         self.check_preconditions(Some(&self.stored(id).await?.view()))?;
         let lease = self.secrets_lease().await?;
+        // Its deliveries outlive it for so long at most.
+        let kept = self.hub.settings.delivery_retention.as_secs() + 86_400;
+        let end = self.hub.now().as_second().saturating_add_unsigned(kept);
+        self.hub.store.put(subscription_gone(self.tenant(), id, end), "", Vec::new()).await?.ok();
         // First the subscription: without it, nobody asks for its secret.
         self.hub.store.delete(&subscription_key(self.tenant(), id)).await?;
         self.hub.subscriptions.forget(self.tenant());

@@ -28,7 +28,7 @@ use crate::{
     hub::Hub,
     ids::TenantId,
     operation::{Cause, Deliver, Operation},
-    schedule::KEEP_AGAIN,
+    schedule::{KEEP_AGAIN, SUSPENDED_AGAIN},
     store::{Item, Message, Queue, StoreError, WRITES_MAX},
     tenant::TenantContext,
 };
@@ -88,6 +88,11 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
     let operation = Operation::from_message(message.body.as_deref().unwrap_or_default(), hub.now())?;
     // Only this tenant's own events and API calls are ever queued.
     let context = TenantContext::authenticated(operation.tenant().clone());
+    if matches!(operation, Operation::Deliver(_) | Operation::ReplayEvents(_))
+        && hub.subscriptions.is_suspended(&hub.store, &context, hub.now()).await.unwrap_or_default()
+    {
+        return wait(hub, message, SUSPENDED_AGAIN).await.map(|()| None);
+    }
     match operation {
         Operation::Deliver(delivery) => match attempt::make(hub, &context, *delivery).await {
             Ok(unwritten) => Ok(unwritten),
@@ -105,13 +110,18 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
 /// Lets a message come again after `delay`, where AWS fails for the moment: left to SQS, it would be a dead letter before a
 /// longer outage is over.
 async fn put_back(hub: &Hub, message: &SqsMessage, error: StoreError, delay: Duration) -> Result<(), Left> {
-    let body = message.body.clone().unwrap_or_default();
     if !error.is_retryable() {
         return Err(error.into());
     }
+    tracing::warn!(message_id = message.message_id, %error, delay_seconds = delay.as_secs(), "a delivery comes again");
+    wait(hub, message, delay).await
+}
+
+/// Lets a message come again after `delay`, as it is.
+async fn wait(hub: &Hub, message: &SqsMessage, delay: Duration) -> Result<(), Left> {
+    let body = message.body.clone().unwrap_or_default();
     let group = Operation::from_message(&body, hub.now())?.to_message().group;
     let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
-    tracing::warn!(message_id = message.message_id, %error, delay_seconds = seconds, "a delivery comes again");
     Ok(hub.store.enqueue(Message { queue: Queue::Deliveries, group, body }, seconds).await?)
 }
 

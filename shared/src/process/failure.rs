@@ -91,7 +91,7 @@ impl Work<'_> {
     /// Keeps an event that can't be applied, with a failure that holds its payload.
     pub(super) async fn fail(&self, code: &str, error: &str, warnings: &[String]) -> Result<Verdict, StoreError> {
         match self.try_fail(code, error, warnings).await? {
-            Ok(verdict) => Ok(verdict),
+            Ok(verdict) | Err(Seen::Erased(verdict)) => Ok(verdict),
             Err(Seen::Repeat(verdict)) => Ok(self.answer_repeat(verdict).await),
             Err(Seen::Conflict) => self.conflict().await,
         }
@@ -111,7 +111,7 @@ impl Work<'_> {
         let error =
             format!("an event with the id {} came before with another body; this one was not applied", self.identity);
         match own.try_fail("event_conflict", &error, &[]).await? {
-            Ok(verdict) | Err(Seen::Repeat(verdict)) => Ok(verdict),
+            Ok(verdict) | Err(Seen::Repeat(verdict) | Seen::Erased(verdict)) => Ok(verdict),
             Err(Seen::Conflict) => Err(busy()), // two bodies with one SHA-256
         }
     }

@@ -92,7 +92,7 @@ pub async fn settled(
     let work = Work::new(hub, Some(target), event, payload);
     let item = hub.store.get(&inbound_key(&event.tenant_id, &work.inbound_id)).await?;
     Ok(item.and_then(|item| match work.seen(&item) {
-        Seen::Repeat(verdict) if verdict.status != Status::Queued => Some(verdict),
+        Seen::Repeat(verdict) | Seen::Erased(verdict) if verdict.status != Status::Queued => Some(verdict),
         _ => None,
     }))
 }
@@ -114,6 +114,8 @@ struct Work<'a> {
 enum Seen {
     /// The same event: the verdict of the first time.
     Repeat(Verdict),
+    /// The same event, of which an operator erased what it said: nothing of the repeat is kept either.
+    Erased(Verdict),
     /// The same identity with another body.
     Conflict,
 }
@@ -166,6 +168,7 @@ impl<'a> Work<'a> {
             }
             Ok(Changed::Refused(old)) => match old.map(|old| self.seen(&old)) {
                 Some(Seen::Repeat(verdict)) => self.answer_repeat(verdict).await,
+                Some(Seen::Erased(verdict)) => verdict,
                 Some(Seen::Conflict) => self.conflict().await?,
                 None => return Ok(None),
             },
@@ -190,6 +193,7 @@ impl<'a> Work<'a> {
             Ok(()) | Err(None) => Ok(done),
             Err(Some(old)) => match self.seen(&old) {
                 Seen::Repeat(verdict) => Ok(self.answer_repeat(verdict).await),
+                Seen::Erased(verdict) => Ok(verdict),
                 Seen::Conflict => self.conflict().await,
             },
         }
@@ -246,7 +250,8 @@ impl<'a> Work<'a> {
             error: kept.error.unwrap_or_default(),
         });
         let status = if kept.status == Status::Processed { Status::Duplicate } else { kept.status };
-        Seen::Repeat(self.verdict(status, kept.data, failure))
+        let verdict = self.verdict(status, kept.data, failure);
+        if kept.body.is_none() { Seen::Erased(verdict) } else { Seen::Repeat(verdict) }
     }
 
     /// A repeat of a processed event leaves a record too, for whoever asks why a sender repeats; best effort.

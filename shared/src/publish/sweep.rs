@@ -92,6 +92,10 @@ async fn sweep(
     end: Option<Timestamp>,
 ) -> Result<usize, StoreError> {
     let tenant = context.tenant();
+    // What a suspended tenant's messages wait with would be made twice; once it goes on, it is swept from where it was.
+    if hub.subscriptions.is_suspended(&hub.store, context, hub.now()).await? {
+        return Ok(0);
+    }
     let range = Range { from: first_id_at(from), to: first_id_at(until) };
     let (mut found, mut after) = (0, None);
     loop {

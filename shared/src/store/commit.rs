@@ -223,6 +223,21 @@ impl Store {
         request.send().await.map(|_| ()).map_err(|e| classify("DeleteItem", e))
     }
 
+    /// Deletes an item, where this holds on it; `false` where it doesn't.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn delete_if(&self, key: &Key, condition: &str, values: Values) -> Result<bool, StoreError> {
+        let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<HashMap<_, _>>();
+        let request = request.condition_expression(condition);
+        match request.set_expression_attribute_values((!values.is_empty()).then_some(values)).send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(context)) if context.err().is_conditional_check_failed_exception() => Ok(false),
+            Err(error) => Err(classify("DeleteItem", error)),
+        }
+    }
+
     fn transact_item(&self, write: Write) -> Result<TransactWriteItem, StoreError> {
         let built = match write {
             Write::Put { item, condition, values } => {

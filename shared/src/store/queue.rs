@@ -255,13 +255,31 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn delete_all(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        self.delete_batches(keys).await.map(drop)
+    }
+
+    /// Gives how many DynamoDB left out.
+    async fn delete_batches(&self, keys: Vec<Key>) -> Result<usize, StoreError> {
+        let mut left = 0;
         for chunk in keys.chunks(WRITES_MAX) {
             let delete = |key: &Key| DeleteRequest::builder().set_key(Some(key.attributes())).build();
             let writes = chunk.iter().map(|key| Ok(WriteRequest::builder().delete_request(delete(key)?).build()));
             let writes: Result<Vec<_>, BuildError> = writes.collect();
-            self.write_batch(writes.map_err(|e| StoreError::unbuildable("BatchWriteItem", &e))?).await?;
+            left += self.write_batch(writes.map_err(|e| StoreError::unbuildable("BatchWriteItem", &e))?).await?;
         }
-        Ok(())
+        Ok(left)
+    }
+
+    /// Deletes items, all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails or doesn't take all of them; some may be deleted.
+    pub async fn delete_every(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        let left = self.delete_batches(keys).await?;
+        if left == 0 {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable { operation: "BatchWriteItem", reason: "throttled".into() })
     }
 
     /// Puts at most 25 items, whatever is there: the cheapest way to write several.

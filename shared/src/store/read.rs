@@ -190,6 +190,39 @@ impl Store {
     }
 }
 
+impl Store {
+    /// A page of the partition `pk`, whatever its sort keys are: at most `limit` items, after the sort key `after`. Read
+    /// consistently.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn whole(&self, pk: &str, after: Option<String>, limit: i32) -> Result<Page, StoreError> {
+        let mut request = self.dynamodb.query().table_name(&self.table).limit(limit).consistent_read(true);
+        request = request
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
+        if let Some(sk) = after {
+            let start = Key { pk: pk.to_owned(), sk };
+            request = request.set_exclusive_start_key(Some(start.attributes()));
+        }
+        let answer = request.send().await.map_err(|e| classify("Query", e))?;
+        Ok(Page::of(answer.items, answer.last_evaluated_key, "sk"))
+    }
+
+    /// A page of the whole table, of items with the sort key `sk` only, after the key `after`. It costs what reading the table
+    /// costs: for what is done once in a deployment's life.
+    ///
+    /// # Errors
+    /// [`StoreError`] where DynamoDB fails.
+    pub async fn scan(&self, sk: &str, after: Option<Key>) -> Result<Page, StoreError> {
+        let request = self.dynamodb.scan().table_name(&self.table).filter_expression("sk = :sk");
+        let request = request.expression_attribute_values(":sk", AttributeValue::S(sk.to_owned()));
+        let answer = request.set_exclusive_start_key(after.map(|key| key.attributes())).send().await;
+        let answer = answer.map_err(|e| classify("Scan", e))?;
+        Ok(Page::of(answer.items, answer.last_evaluated_key, "sk"))
+    }
+}
+
 /// Only items with these texts.
 fn filtered(mut request: QueryFluentBuilder, filters: &[(&str, &str)]) -> QueryFluentBuilder {
     let mut conditions = Vec::new();

@@ -100,7 +100,7 @@ impl Run<'_> {
     /// [`StoreError`] where AWS fails: it goes on from the last page.
     pub(super) async fn import(&self, mut progress: Progress) -> Result<Option<Stop>, StoreError> {
         loop {
-            if self.end.is_some_and(|end| self.hub.now() >= end) {
+            if self.end.is_some_and(|end| self.hub.now() >= end) || !self.is_active().await? {
                 return Ok(Some(Stop::Time));
             }
             self.quota.expect(1);

@@ -22,8 +22,8 @@ use crate::{
     limits::outbound::Quota,
     operation::{Operation, SyncJob, SyncTask},
     process::stored,
-    registry::integration_key,
-    schedule::KEEP_AGAIN,
+    registry::{self, integration_key},
+    schedule::{KEEP_AGAIN, SUSPENDED_AGAIN},
     store::{Item, Range, StoreError, Write},
     tenant::TenantContext,
     time::run_end,
@@ -100,6 +100,12 @@ async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Time
     let outbound = target.as_ref().and_then(|target| target.integration.outbound.clone());
     let Some((target, outbound)) = target.zip(outbound) else {
         tracing::info!(tenant = %scope.tenant, system = %scope.system, "nothing is sent to a system that is gone or inactive");
+        let owner = registry::tenant(&hub.store, context).await?;
+        if owner.is_some_and(|owner| !owner.active && owner.deleting_since.is_none()) {
+            // What is marked stays so, and the schedule makes a job for it once the tenant isn't suspended any more.
+            let again = hub.now().saturating_add(SUSPENDED_AGAIN).unwrap_or(Timestamp::MAX);
+            return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again).await };
+        }
         return forget(hub, scope, end).await;
     };
     let Some(plan) = outbound.entity(scope.entity) else { return Ok(()) };

@@ -129,6 +129,13 @@ impl<'a> Run<'a> {
         self.end.is_some_and(|end| self.hub.now() >= end)
     }
 
+    /// Whether tenant and system still are; else the run ends, and the next job finds out why.
+    pub(super) async fn is_active(&self) -> Result<bool, StoreError> {
+        let (hub, scope) = (self.hub, self.scope);
+        let found = hub.registry.find_outbound(&hub.store, &scope.tenant, &scope.system, hub.now()).await?;
+        Ok(found.is_some())
+    }
+
     /// Sends what is due.
     ///
     /// # Errors
@@ -168,6 +175,9 @@ impl<'a> Run<'a> {
         let (until, mut after) = (self.hub.now(), None);
         loop {
             if self.is_over() {
+                return Ok(Some(Stop::Time));
+            }
+            if !self.is_active().await? {
                 return Ok(Some(Stop::Time));
             }
             let limit = i32::try_from(PAGE).unwrap_or(i32::MAX);

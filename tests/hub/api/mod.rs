@@ -170,7 +170,7 @@ async fn most_calls_cost_one_read() {
         world.calls();
         assert_eq!(world.get(&tenant, path).await.status, 200);
         let calls: Vec<String> = world.calls().into_iter().map(|call| call.operation).collect();
-        assert_eq!(calls, ["GetItem", operation], "the authorizer's, and {path}'s own");
+        assert_eq!(calls, ["BatchGetItem", operation], "the authorizer's, of key and tenant, and {path}'s own");
     }
 }
 

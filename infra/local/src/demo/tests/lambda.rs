@@ -110,6 +110,7 @@ async fn events_of_requests() -> BTreeMap<String, Value> {
     }
     lambda.invoke("publish-events", outbox()).await.unwrap();
     lambda.invoke("deliver-webhooks", delivery()).await.unwrap();
+    lambda.invoke("administer-tenant", json!({"action": "list_failures", "limit": 10})).await.unwrap();
     let seen = seen.lock().unwrap().clone();
     assert!(template.functions.iter().all(|function| seen.contains_key(&function.name)), "{:?}", seen.keys());
     seen
