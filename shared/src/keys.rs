@@ -96,10 +96,10 @@ pub fn partition(tenant: &TenantId) -> String {
     Key::of(tenant, KIND, "").pk
 }
 
-/// All of it.
+/// All of it: hashes, in hex. DynamoDB takes no empty text for a key.
 #[must_use]
 pub fn all() -> Range {
-    Range::prefixed("")
+    Range { from: "0".to_owned(), to: "~".to_owned() }
 }
 
 /// An API key; the key itself isn't known.

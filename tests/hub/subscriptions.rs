@@ -148,7 +148,7 @@ async fn what_is_wrong_is_said_field_by_field() {
     let fields: Vec<_> =
         answer.body["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
     assert_eq!(fields, ["colour", "url", "event_types[0]"]);
-    for (body, field) in [("", "url"), ("[]", "body"), ("{", "body"), ("nonsense", "body")] {
+    for (body, field) in [("{}", "url"), ("", "body"), ("[]", "body"), ("{", "body"), ("nonsense", "body")] {
         let answer = world.post_json(&tenant, "/v1/subscriptions", body).await;
         assert_eq!((answer.status, answer.text("/errors/0/field")), (StatusCode::BAD_REQUEST, field), "{body}");
     }

@@ -32,6 +32,8 @@ for name, values in {
 
 OWN_KEYS = os.environ["SMRT_KEYS"].split(",")
 
+SUBSCRIBING = ["POST /v1/subscriptions", "PATCH /v1/subscriptions/{id}"]
+
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
@@ -40,6 +42,9 @@ def before_call(context, case, kwargs):
         del query["cursor"]
     if label == "DELETE /v1/api-keys/{id}" and case.path_parameters.get("id") in OWN_KEYS:
         case.path_parameters["id"] = "key_none"
+    # Each write would be told to hundreds of them.
+    if label in SUBSCRIBING and isinstance(body, dict) and any(body.get("is_active") is value for value in (True, None)):
+        body["is_active"] = False
     # A key that has ended already can't be asked for.
     if label == "POST /v1/api-keys" and isinstance(body, dict) and is_time(body.get("expires_at")):
         body["expires_at"] = "2100" + body["expires_at"][4:]

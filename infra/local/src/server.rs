@@ -231,7 +231,7 @@ mod tests {
             .err()
             .unwrap()
             .to_string();
-        assert!(none.contains("Only in infra/template.yaml: authorize-api-key, deliver-webhooks,"), "{none}");
+        assert!(none.contains("Only in infra/template.yaml: administer-tenant, authorize-api-key,"), "{none}");
     }
 
     #[tokio::test]

@@ -109,12 +109,12 @@ impl Call<'_> {
     }
 
     /// The cursors of a list: each counts for the same question only.
-    fn cursors(&self, list: &str, filters: &[(&str, &str)], times: &[Option<Timestamp>]) -> Cursors<'_> {
+    pub(super) fn cursors(&self, list: &str, filters: &[(&str, &str)], times: &[Option<Timestamp>]) -> Cursors<'_> {
         let question = format!("{list} {filters:?} {times:?}");
         Cursors::new(&self.hub.settings.cursor_key, self.tenant(), &question)
     }
 
-    fn after(&self, cursors: &Cursors<'_>) -> Result<Option<(String, Key)>, Problem> {
+    pub(super) fn after(&self, cursors: &Cursors<'_>) -> Result<Option<(String, Key)>, Problem> {
         let Some(text) = self.query("cursor") else { return Ok(None) };
         let message = "is no cursor that this list gave for the same parameters; begin again without one";
         cursors.decode(&text).map(Some).ok_or_else(|| invalid("cursor", message))

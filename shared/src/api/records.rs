@@ -44,6 +44,9 @@ fn writable(entity: Entity) -> &'static [&'static str] {
     }
 }
 
+/// Records that are found by one value. Their ids are read in one query.
+const ALIKE_MAX: i32 = 1_000;
+
 /// A record before a change.
 struct Before {
     /// With its version, also where it is deleted.
@@ -70,15 +73,24 @@ impl Call<'_> {
             let having = self.ids_having(entity, name, value).await?;
             ids.retain(|id| having.contains(id));
         }
+        let filters: Vec<(&str, &str)> = asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let cursors = self.cursors(kind.name(), &filters, &[]);
+        if let Some((_, Key { sk: last, .. })) = self.after(&cursors)? {
+            ids.retain(|id| *id > last);
+        }
+        let limit = usize::try_from(self.limit()?).unwrap_or_default();
+        let has_more = ids.len() > limit;
+        ids.truncate(limit);
         let keys: Vec<Key> = ids.into_iter().map(|id| Key::of(self.tenant(), kind.name(), id)).collect();
+        let next = keys.last().filter(|_| has_more).map(|last| cursors.encode(&last.sk, last));
         let found = self.hub.store.get_many(&keys).await?;
         let data: Vec<Value> = found.iter().flatten().filter_map(view).collect();
-        Ok(json!({"data": data, "next_cursor": null}))
+        Ok(json!({"data": data, "next_cursor": next}))
     }
 
     async fn ids_having(&self, entity: Entity, name: &str, value: &str) -> Result<Vec<String>, Problem> {
         let value = telling_value(entity, name, value)?;
-        Ok(matches::having(self.hub, self.tenant(), entity.kind(), (name, &value), 100).await?)
+        Ok(matches::having(self.hub, self.tenant(), entity.kind(), (name, &value), ALIKE_MAX).await?)
     }
 
     /// Makes a record, or replaces it: fields that aren't given are emptied.

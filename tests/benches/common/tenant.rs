@@ -12,8 +12,8 @@ use local::{
 use serde_json::Value;
 use shared::hub::Random;
 
-/// Invokes `provision-tenant`, with endpoints on this machine allowed.
-pub async fn provision(aws: &Aws, template: &Template, tenant: Value, (clock, random): (Clock, Random)) {
+/// Invokes `provision-tenant`, with endpoints on this machine allowed; gives the answer.
+pub async fn provision(aws: &Aws, template: &Template, tenant: Value, (clock, random): (Clock, Random)) -> Value {
     let surroundings = Surroundings {
         clock: Arc::clone(&clock),
         random,
@@ -23,5 +23,5 @@ pub async fn provision(aws: &Aws, template: &Template, tenant: Value, (clock, ra
         interactive: true,
     };
     let functions = functions(aws, template, &surroundings).unwrap();
-    Lambda::new(template, functions, clock, 1).unwrap().invoke("provision-tenant", tenant).await.unwrap();
+    Lambda::new(template, functions, clock, 1).unwrap().invoke("provision-tenant", tenant).await.unwrap()
 }

@@ -3,10 +3,10 @@
 use std::{fs, path::Path, sync::mpsc, time::Duration};
 
 use super::{
+    client::plain_client,
     deployment::Deployment,
     endpoint::{Endpoint, Manner},
     figures::quantile,
-    function::plain_client,
     measure::wall_clock,
 };
 

@@ -3,6 +3,8 @@
 //! `cargo bench -p tests --bench deliver`, or one part: `… -- throughput`, `latency` or `memory`; `docs/benchmarks.md` holds
 //! the results.
 
+#[path = "../common/client.rs"]
+mod client;
 #[path = "../common/figures.rs"]
 mod figures;
 #[path = "../common/function.rs"]

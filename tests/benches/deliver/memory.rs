@@ -18,10 +18,11 @@ use shared::{deliver, event::Event, store::Delayed};
 use tokio::runtime::Runtime;
 
 use super::{
+    client::plain_client,
     deployment::{Deployment, FUNCTION},
     endpoint::{Endpoint, Manner},
     figures::as_f64,
-    function::{hub_at, plain_client},
+    function::hub_at,
     plain,
     resident::megabytes,
     sample::{BATCH, Delivery, batch, deliveries},

@@ -13,10 +13,11 @@ use shared::{deliver, hub::Hub};
 use tracing::Instrument;
 
 use super::{
+    client::plain_client,
     deployment::Deployment,
     endpoint::{Endpoint, Manner},
     figures::{as_f64, median},
-    function::{plain_client, timestamp},
+    function::timestamp,
     measure::thread_cpu,
     plain,
     sample::{BATCH, Delivery, batch, deliveries},

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p tests --bench sync`, or one part: `… -- throughput` or `memory`; `docs/benchmarks.md` holds the results.
 
+#[path = "../common/client.rs"]
+mod client;
 #[path = "../common/figures.rs"]
 mod figures;
 #[path = "../common/function.rs"]
@@ -12,6 +14,8 @@ mod http;
 mod measure;
 #[path = "../common/memory.rs"]
 mod resident;
+#[path = "../common/services.rs"]
+mod services;
 #[path = "../common/tenant.rs"]
 mod tenant;
 
@@ -19,7 +23,7 @@ mod crm;
 mod floor;
 mod memory;
 mod records;
-mod services;
+mod tenants;
 mod throughput;
 
 fn main() {

@@ -12,7 +12,8 @@ use super::{
     function::hub_at,
     records::{FUNCTION, change, run as run_once},
     resident::megabytes,
-    services::{Services, scope},
+    services::Services,
+    tenants::{make_tenant, scope},
 };
 
 /// The argument that makes this a child.
@@ -31,7 +32,7 @@ pub fn run() {
 
 fn measure(preset: &str, count: usize) {
     let (services, crm) = (Services::start(), Crm::start());
-    let scope = services.make_tenant(preset, &crm.url);
+    let scope = make_tenant(&services, preset, &crm.url);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(change(&hub_at(FUNCTION, &services.url()), &scope, 0..count, 1));
     let mut child = Command::new(std::env::current_exe().unwrap());

@@ -11,13 +11,15 @@ use shared::{hub::Hub, sync::state::Scope};
 use tokio::runtime::Runtime;
 
 use super::{
+    client::plain_client,
     crm::{Crm, Sent},
     figures::{as_f64, median},
     floor,
-    function::{hub_at, plain_client},
+    function::hub_at,
     measure::{thread_cpu, wall_clock},
     records::{self, FUNCTION, change},
     services::Services,
+    tenants::{make_tenant, tapped},
 };
 
 /// What a run sends.
@@ -44,12 +46,12 @@ pub fn run() {
     let services = Services::start();
     for preset in ["generic", "hubspot"] {
         let crm = Crm::start();
-        let scope = services.make_tenant(preset, &crm.url);
+        let scope = make_tenant(&services, preset, &crm.url);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let stage = Stage { crm, scope, runtime, filler: hub_at(FUNCTION, &services.url()) };
         println!("\n{RECORDS} contacts, preset {preset}");
         let tap = Tap::recording();
-        let listened = hub_at(FUNCTION, &services.tapped(&tap));
+        let listened = hub_at(FUNCTION, &tapped(&services, &tap));
         let sent = [1, 2].map(|version| stage.rehearse(&listened, version, &tap));
         let (hub, client) = (hub_at(FUNCTION, &services.url()), plain_client());
         // Warms both up.

@@ -26,7 +26,13 @@ async fn records_are_listed_and_found_by_what_tells_them_apart() {
     assert_eq!(found("/v1/companies?domain=engines.example").await, ["com_1"]);
     assert_eq!(found("/v1/contacts?email=n2%40example.com&phone_number=%2B14155550132").await, ["con_2"]);
     assert_eq!(found("/v1/contacts?email=n2%40example.com&phone_number=%2B14155550133").await, Vec::<Value>::new());
-    for (query, field) in [("email=a", "email"), ("phone_number=null", "phone_number")] {
+    let page = world.get(&tenant, "/v1/contacts?phone_number=%2B14155550132&limit=2").await;
+    assert_eq!(page.body["data"].as_array().unwrap().len(), 2);
+    let rest = format!("/v1/contacts?phone_number=%2B14155550132&limit=2&cursor={}", page.text("/next_cursor"));
+    assert_eq!(found(&rest).await, ["con_2"]);
+    for (query, field) in
+        [("email=n1%40example.com&limit=0.5", "limit"), ("email=a", "email"), ("phone_number=null", "phone_number")]
+    {
         assert_eq!(wrong(&world.get(&tenant, &format!("/v1/contacts?{query}")).await), [field]);
     }
     assert_eq!(wrong(&world.get(&tenant, "/v1/companies?email=a").await), ["email"]);

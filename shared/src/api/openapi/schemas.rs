@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use schemars::{JsonSchema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::phone::{E164, Region};
@@ -98,6 +98,11 @@ pub(super) fn secret(description: &str) -> Value {
 /// A number in E.164 form; a blank text is none.
 const NUMBER_OR_NONE: &str = r"^(\+[1-9][0-9]{6,14})?$";
 
+/// An e-mail address; a blank text is none.
+fn address_or_none(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"anyOf": [{"type": "string", "format": "email"}, {"type": "string", "maxLength": 0}, {"type": "null"}]})
+}
+
 /// Something that happened with a phone number.
 #[derive(JsonSchema)]
 #[expect(dead_code, clippy::struct_field_names, reason = "described, never made; the names are the contract's")]
@@ -173,7 +178,7 @@ pub(super) struct ContactFields {
     last_name: Option<String>,
     #[schemars(regex(pattern = NUMBER_OR_NONE))]
     phone_number: Option<String>,
-    #[schemars(extend("format" = "email"))]
+    #[schemars(default, schema_with = "address_or_none")]
     email: Option<String>,
     company_id: Option<String>,
     company_name: Option<String>,
