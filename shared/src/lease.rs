@@ -17,6 +17,7 @@ const SECONDS: i64 = 60;
 
 /// A lease that was taken. It ends when its [`Lease::release`] is written, or by itself.
 #[must_use]
+#[derive(Clone)]
 pub struct Lease(Item);
 
 impl Lease {

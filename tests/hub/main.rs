@@ -19,5 +19,6 @@ mod samples;
 mod simulation;
 mod subscriptions;
 mod sync;
+mod threats;
 mod waits;
 mod world;

@@ -102,12 +102,9 @@ impl Call<'_> {
             }
         };
         let secret = self.write_secrets(&registration).await?;
-        let mut writes = vec![self.integration_write(&registration, before.as_ref()), lease.release()];
+        let mut writes = vec![self.integration_write(&registration, before.as_ref())];
         writes.extend(self.synced_write(&system, Some(&registration)).await?);
-        match self.hub.store.commit(writes).await? {
-            Commit::Done => {}
-            Commit::Conflict | Commit::Refused(_) => return Err(busy()),
-        }
+        self.commit_and_release(writes, lease).await?;
         let view = self.integration(system.as_str()).await?;
         let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
         Ok(Answer::new(status, view).with_tag().besides("webhook_secret", secret))

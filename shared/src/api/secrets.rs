@@ -10,6 +10,7 @@ use crate::{
     lease::{self, Lease},
     problem::Problem,
     secrets::Document,
+    store::{Commit, Write},
 };
 
 /// Changes of the same take turns.
@@ -69,6 +70,18 @@ impl Call<'_> {
             return Ok(());
         }
         Ok(self.hub.secrets.write(self.tenant(), &document, exists).await?)
+    }
+
+    /// Makes the last writes of a change, and with them the lease ends. It is given back where they are refused.
+    pub(super) async fn commit_and_release(&self, mut writes: Vec<Write>, lease: Lease) -> Result<(), Problem> {
+        writes.push(lease.clone().release());
+        match self.hub.store.commit(writes).await? {
+            Commit::Done => Ok(()),
+            Commit::Conflict | Commit::Refused(_) => {
+                lease.give_back(self.hub).await;
+                Err(busy())
+            }
+        }
     }
 
     /// Before another try: 50 to 150 ms.

@@ -130,12 +130,9 @@ impl Call<'_> {
         })
         .await?;
         let item = Write::Put { item: subscription.item(tenant), condition: ABSENT, values: Values::new() };
-        let mut writes = vec![item, lease.release()];
+        let mut writes = vec![item];
         writes.extend(self.begin_publishing().await?);
-        match hub.store.commit(writes).await? {
-            Commit::Done => Ok(()),
-            Commit::Conflict | Commit::Refused(_) => Err(busy()),
-        }
+        self.commit_and_release(writes, lease).await
     }
 
     /// What makes the tenant's events be written, and swept, from now on; nothing where they are.
@@ -255,12 +252,8 @@ impl Call<'_> {
             rotate(&mut own.signing, secret.clone(), (now, end));
         })
         .await?;
-        let writes = vec![subscription.replace(self.tenant()), lease.release()];
         hub.subscriptions.forget(self.tenant());
-        match hub.store.commit(writes).await? {
-            Commit::Done => {}
-            Commit::Conflict | Commit::Refused(_) => return Err(busy()),
-        }
+        self.commit_and_release(vec![subscription.replace(self.tenant())], lease).await?;
         let mut view = subscription.view();
         if let Some(fields) = view.as_object_mut() {
             fields.insert("secret".into(), secret.into());

@@ -215,3 +215,17 @@ async fn two_who_register_at_once_take_turns_and_a_death_in_between_is_mended() 
     let tenant = registered(&world, &tenant, "third", &wanted).await;
     assert_eq!(world.send(&tenant, "third", &order("1")).await.status, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_refused_at_the_end_doesnt_hold_up_the_next() {
+    let (world, tenant) = world().await;
+    world.put(&tenant, "/v1/integrations/erp", &erp()).await;
+    // Both saw the same before, so that one comes too late.
+    let changes = [1, 2].map(|n| json!({"limits": {"per_minute": n, "per_day": n}}));
+    let [one, other] = changes.each_ref().map(|change| world.put(&tenant, "/v1/integrations/erp", change));
+    let (one, other) = tokio::join!(one, other);
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 503]);
+    assert_eq!(world.put(&tenant, "/v1/integrations/erp", &erp()).await.status, 200);
+}
