@@ -126,14 +126,17 @@ impl Call<'_> {
         if body.is_empty() { Err(invalid("body", "is missing: send a JSON object")) } else { object(body) }
     }
 
-    /// The body's fields, where it may be left out.
-    fn fields_if_any(&self) -> Result<Map<String, Value>, Problem> {
-        if self.request.body().is_empty() { Ok(Map::new()) } else { self.fields() }
+    /// The fields of a body that says how something is to be done, in which `2.0` is a whole number, as in JSON Schema
+    /// (2020-12, validation, 6.1.1). In data, and in a mapping's constants, it isn't: an amount of `42.0` is another one than `42`.
+    pub(super) fn settings(&self) -> Result<Map<String, Value>, Problem> {
+        let mut fields = self.fields()?;
+        fields.iter_mut().filter(|(name, _)| *name != "mapping").for_each(|(_, value)| whole(value));
+        Ok(fields)
     }
 
     /// The body as a `T` with these fields, each read by itself, so that all that is wrong is found at once.
     pub(super) fn read<T: for<'de> Deserialize<'de>>(&self, known: &[&str]) -> Result<T, Problem> {
-        let fields = self.fields_if_any()?;
+        let fields = if self.request.body().is_empty() { Map::new() } else { self.settings()? };
         let mut errors: Vec<FieldError> = unknown_fields(&fields, known);
         let whole = T::deserialize(Value::Object(fields.clone()));
         if errors.is_empty()
@@ -196,15 +199,12 @@ fn shown(page: Page, cursors: &Cursors<'_>, view: impl Fn(&Item) -> Option<Value
 fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| invalid("body", "is not UTF-8"))?;
     match bounded_json::parse(text).map_err(|e| invalid("body", format!("is {e}")))? {
-        Value::Object(mut fields) => {
-            fields.values_mut().for_each(whole);
-            Ok(fields)
-        }
+        Value::Object(fields) => Ok(fields),
         _ => Err(invalid("body", "must be a JSON object")),
     }
 }
 
-/// In JSON Schema `2.0` is an integer (2020-12, validation, 6.1.1), and so it is to who reads our description.
+/// Makes integers of doubles that are whole.
 fn whole(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => {

@@ -82,7 +82,7 @@ impl Call<'_> {
     /// Registers a system, or replaces what is registered. Secrets that aren't given stay, or are made.
     pub(super) async fn put_integration(&self, system: &str) -> Result<Answer, Problem> {
         let system = SystemId::parse(system).map_err(|e| invalid("system_id", e.to_string()))?;
-        let mut fields = self.fields()?;
+        let mut fields = self.settings()?;
         fields.retain(|name, _| !READ_ONLY.contains(&name.as_str()));
         let before = self.stored_integration(&system).await?;
         // What is wrong is told before anything is held.

@@ -80,7 +80,7 @@ impl Call<'_> {
     /// Makes one, and tries its endpoint once; where that fails, the answer carries a warning.
     pub(super) async fn create_subscription(&self) -> Result<Value, Problem> {
         let (hub, now) = (self.hub, self.hub.now());
-        let (config, beside) = check(&self.fields()?, None, hub.settings.reach).map_err(invalid_fields)?;
+        let (config, beside) = check(&self.settings()?, None, hub.settings.reach).map_err(invalid_fields)?;
         let id = sortable("sub", now, (hub.random)());
         let mut subscription = Subscription::new(id, &config, now, hub.settings.reach).ok_or_else(internal)?;
         if beside.is_active == Some(false) {
@@ -152,7 +152,7 @@ impl Call<'_> {
 
     /// Changes what is given. Enabling it again sends what it missed meanwhile.
     pub(super) async fn change_subscription(&self, id: &str) -> Result<Value, Problem> {
-        let (hub, given) = (self.hub, self.fields()?);
+        let (hub, given) = (self.hub, self.settings()?);
         if given.contains_key("secret") {
             return Err(invalid("secret", "can't be changed here; POST …/rotate-secret lets both count for a while"));
         }

@@ -64,6 +64,21 @@ async fn what_is_nearly_right_is_told_what_would_be() {
 }
 
 #[tokio::test]
+async fn a_whole_number_may_be_written_with_a_point_but_an_amount_is_another_one_then() {
+    let (world, tenant) = world().await;
+    let limits = json!({"limits": {"per_minute": 7.0, "per_day": 8e1}});
+    let integration = world.put(&tenant, "/v1/integrations/erp", &limits).await;
+    assert_eq!(integration.body["limits"]["per_minute"], 7, "{integration:?}");
+    let mapping = json!({"events": {"*": {"interaction_type": "order", "fields": {
+        "phone_number": {"path": "phone"}, "metadata.paid": {"path": "paid", "transform": "money"}}}}});
+    for (paid, minor) in [(json!(42.0), 4_200), (json!(42), 42)] {
+        let body = json!({"mapping": mapping, "payload": {"phone": NUMBER, "paid": paid}}).to_string();
+        let preview = world.post_json(&tenant, "/v1/mappings/preview", &body).await;
+        assert_eq!(preview.body["fields"]["metadata"]["paid"], minor, "{preview:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_no_route_takes_is_refused() {
     let (world, tenant) = world().await;
     for (method, path, status, code) in [
