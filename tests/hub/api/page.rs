@@ -8,7 +8,7 @@ const HEAD: &str = "\
 # The API
 
 Made of the OpenAPI document that `GET /v1/openapi.json` answers, by `UPDATE_SAMPLES=1 cargo test -p tests --test hub api::page`.
-A page to try calls on: with `cargo local` running, <https://petstore.swagger.io/?url=http://127.0.0.1:9000/v1/openapi.json>.
+Viewers of OpenAPI documents may load that from any page; it needs no key.
 
 ";
 
