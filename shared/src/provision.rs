@@ -156,7 +156,7 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
     let mut writes = vec![lease.release()];
     writes.extend(tenant_write(&order, stored, synced, now)?);
     for system in order.systems.iter().filter(|s| new.contains(&s.integration.system_id)) {
-        let doc = system.doc(hub, &order.tenant_id);
+        let doc = system.doc(&hub.settings.public_url, &order.tenant_id);
         let key = integration_key(context.tenant(), &system.integration.system_id);
         writes.push(put(Item::new(&key).text("doc", doc).text("created_at", now.to_string()), ABSENT));
     }

@@ -82,9 +82,9 @@ impl Registration {
     }
 
     /// The configuration as it is stored. The URL that we answer is part of it: some senders sign it.
-    pub(crate) fn doc(&self, hub: &Hub, tenant: &TenantId) -> String {
+    pub(crate) fn doc(&self, public_url: &str, tenant: &TenantId) -> String {
         let config = &self.integration.config;
-        let url = || webhook_url(&hub.settings.public_url, tenant, &self.integration.system_id);
+        let url = || webhook_url(public_url, tenant, &self.integration.system_id);
         let public_url = Some(config.public_url.clone().unwrap_or_else(url));
         serde_json::to_string(&IntegrationConfig { public_url, ..config.clone() }).unwrap_or_default()
     }

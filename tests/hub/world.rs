@@ -16,7 +16,7 @@ use std::{
 
 use aws_sdk_sqs::config::{StalledStreamProtectionConfig, timeout::TimeoutConfig};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, header::HOST};
 use jiff::Timestamp;
 use local::{
     Clock,
@@ -387,7 +387,8 @@ impl World {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        let mut request = Request::builder().method(method.clone()).uri(path);
+        let host = PUBLIC_URL.trim_start_matches("https://");
+        let mut request = Request::builder().method(method.clone()).uri(path).header(HOST, host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

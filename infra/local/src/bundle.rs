@@ -61,7 +61,8 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
     let hub = |name: &str| -> Result<Arc<Hub>, SettingsError> {
         let environment = template.function(name).map(|function| &function.environment);
         let settings = Settings::from_env(|variable| {
-            local_setting(variable, surroundings).or_else(|| environment?.get(variable).cloned())
+            let deployed = environment.and_then(|environment| environment.get(variable));
+            local_setting(variable, deployed.is_some(), surroundings).or_else(|| deployed.cloned())
         })?;
         let clock = Arc::clone(&surroundings.clock);
         let now: shared::hub::Clock = Arc::new(move || timestamp(clock()));
@@ -112,11 +113,12 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
         .with("schedule-syncs", invoked!(hub("schedule-syncs")?, sync::schedule::handle)))
 }
 
-/// What `cargo local` sets differently from the template.
-fn local_setting(variable: &str, surroundings: &Surroundings) -> Option<String> {
+/// What `cargo local` sets differently from the template, which sets a variable or doesn't: `deployed`.
+fn local_setting(variable: &str, deployed: bool, surroundings: &Surroundings) -> Option<String> {
     let interactive = |value: &str| surroundings.interactive.then(|| value.to_owned());
     match variable {
-        "PUBLIC_URL" => Some(surroundings.public_url.clone()),
+        // Deployed, the functions behind the gateway learn its name from their requests, but not that it speaks plain HTTP here.
+        "PUBLIC_URL" => (deployed || surroundings.interactive).then(|| surroundings.public_url.clone()),
         "CONFIG_TTL_SECONDS" | "SECRETS_TTL_SECONDS" => interactive("0"),
         "LOOPBACK_EXEMPT" => interactive("true"),
         "ENDPOINTS" => interactive("loopback"),

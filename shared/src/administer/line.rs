@@ -68,7 +68,7 @@ impl Lines<'_> {
             "link" => Some(link(partition, sk, &Link::from_item(item))),
             "wait" => item.get_text("msg").and_then(|message| serde_json::from_str(message).ok()),
             "config" if integration_of(sk).is_some() => {
-                let view = api::integration_view(self.hub, self.context.tenant(), item);
+                let view = api::integration_view(&self.hub.settings.public_url, self.context.tenant(), item);
                 return ("integration", view);
             }
             "config" if sk == tenant_key(self.context.tenant()).sk => {

@@ -1,8 +1,10 @@
 //! One call: what it says, and what every route needs of it.
 
+use std::borrow::Cow;
+
 use http::{HeaderName, Method, header};
 use jiff::Timestamp;
-use lambda_http::{Request, RequestExt};
+use lambda_http::{Request, RequestExt, request::RequestContext};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -33,6 +35,19 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     pub(super) fn tenant(&self) -> &TenantId {
         self.context.tenant()
+    }
+
+    /// Where the hub is for the caller: as configured, else by the name under which the gateway was called. That isn't the Host
+    /// header: the gateway answers to no names but its own. (Deployed without a domain, the functions behind the gateway can't
+    /// be told its name: each would have to be made before the other.)
+    pub(super) fn public_url(&self) -> Cow<'_, str> {
+        let configured = self.hub.settings.public_url.as_str();
+        match self.request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(gateway)) if configured.is_empty() => {
+                format!("https://{}", gateway.domain_name.as_deref().unwrap_or_default()).into()
+            }
+            _ => configured.into(),
+        }
     }
 
     /// The value of the path's `n`th parameter.

@@ -13,7 +13,6 @@ use serde_json::{Map, Value, json};
 use super::{Answer, Call, busy, internal, invalid, invalid_fields, not_found};
 use crate::{
     connector::Entity,
-    hub::Hub,
     ids::{SystemId, TenantId},
     integration::{Integration, IntegrationConfig, Tenant},
     partitions::system_gone,
@@ -68,7 +67,7 @@ impl Call<'_> {
 
     pub(super) async fn integration(&self, system: &str) -> Result<Value, Problem> {
         let stored = self.stored_integration(&known(system)?).await?.ok_or_else(|| not_found(WHAT))?;
-        self.shown(&stored).ok_or_else(internal)
+        self.shown(&stored).ok_or_else(|| internal())
     }
 
     async fn stored_integration(&self, system: &SystemId) -> Result<Option<Stored>, Problem> {
@@ -76,7 +75,7 @@ impl Call<'_> {
     }
 
     fn shown(&self, stored: &Stored) -> Option<Value> {
-        shown(self.hub, self.tenant(), stored)
+        shown(&self.public_url(), self.tenant(), stored)
     }
 
     /// Registers a system, or replaces what is registered. Secrets that aren't given stay, or are made.
@@ -157,7 +156,7 @@ impl Call<'_> {
         let now = self.hub.now().to_string();
         let created = before.and_then(|stored| stored.item.get_text("created_at")).unwrap_or(&now);
         let item = Item::new(&key).text("created_at", created).text("updated_at", now.as_str());
-        let item = item.text("doc", registration.doc(self.hub, self.tenant()));
+        let item = item.text("doc", registration.doc(&self.public_url(), self.tenant()));
         match before {
             None => Write::Put { item, condition: ABSENT, values: Vec::new() },
             Some(stored) => {
@@ -234,16 +233,16 @@ impl Call<'_> {
 }
 
 /// The item of an integration as the API shows it; `None` where it isn't one.
-pub(crate) fn view(hub: &Hub, tenant: &TenantId, item: &Item) -> Option<Value> {
-    shown(hub, tenant, &Stored::from_item(item.clone())?)
+pub(crate) fn view(public_url: &str, tenant: &TenantId, item: &Item) -> Option<Value> {
+    shown(public_url, tenant, &Stored::from_item(item.clone())?)
 }
 
 /// With the defaults filled in, and without what is secret.
-fn shown(hub: &Hub, tenant: &TenantId, stored: &Stored) -> Option<Value> {
+fn shown(public_url: &str, tenant: &TenantId, stored: &Stored) -> Option<Value> {
     let integration = Integration::compile(stored.system.clone(), stored.config.clone()).ok()?;
     let mut view = json!({
         "system_id": stored.system,
-        "webhook_url": webhook_url(&hub.settings.public_url, tenant, &stored.system),
+        "webhook_url": webhook_url(public_url, tenant, &stored.system),
         "signature": integration.signature(),
         "limits": {
             "per_minute": integration.limits.per_minute,

@@ -161,6 +161,9 @@ fn busy() -> Problem {
     Problem::new(Code::Busy, "other calls change the same at the moment; try again").retry_after(1)
 }
 
+/// For what should be so and isn't, such as a stored item that can't be read.
+#[track_caller]
 fn internal() -> Problem {
+    tracing::error!(at = %std::panic::Location::caller(), "what is stored is not as it should be");
     Problem::new(Code::Internal, "something is wrong on our side; it was logged")
 }
