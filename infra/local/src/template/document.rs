@@ -128,8 +128,32 @@ impl Document {
                 self.value(&path.join("."), at).cloned()
             }
             ("Fn::Sub", Value::String(text)) => Ok(self.substitute(text, at)?.into()),
-            _ => Err(TemplateError::Unsupported { at: at.to_owned(), what: format!("this use of {name}") }),
+            ("Fn::If", Value::Array(parts)) => match parts.as_slice() {
+                [Value::String(condition), holds, fails] => {
+                    self.resolve(if self.holds(condition, at)? { holds } else { fails }, at)
+                }
+                _ => Err(unsupported(name, at)),
+            },
+            ("Fn::Equals", Value::Array(parts)) => match parts.as_slice() {
+                [one, other] => Ok((self.resolve(one, at)? == self.resolve(other, at)?).into()),
+                _ => Err(unsupported(name, at)),
+            },
+            ("Fn::Not", Value::Array(parts)) => match parts.as_slice() {
+                [condition] => match self.resolve(condition, at)? {
+                    Value::Bool(holds) => Ok((!holds).into()),
+                    _ => Err(unsupported(name, at)),
+                },
+                _ => Err(unsupported(name, at)),
+            },
+            _ => Err(unsupported(name, at)),
         }
+    }
+
+    /// Whether one of the template's `Conditions` holds.
+    fn holds(&self, condition: &str, at: &str) -> Result<bool, TemplateError> {
+        let known = self.root.get("Conditions").and_then(|conditions| conditions.get(condition));
+        let known = known.ok_or_else(|| invalid(at, &format!("there is no condition {condition}")))?;
+        self.resolve(known, at)?.as_bool().ok_or_else(|| invalid(at, &format!("{condition} is no condition")))
     }
 
     fn value(&self, reference: &str, at: &str) -> Result<&Value, TemplateError> {
@@ -208,6 +232,10 @@ impl Resource<'_> {
     fn raw(&self) -> &Value {
         self.document.root.get("Resources").and_then(|resources| resources.get(self.id)).unwrap_or(&Value::Null)
     }
+}
+
+fn unsupported(name: &str, at: &str) -> TemplateError {
+    TemplateError::Unsupported { at: at.to_owned(), what: format!("this use of {name}") }
 }
 
 pub(super) fn invalid(at: &str, problem: &str) -> TemplateError {

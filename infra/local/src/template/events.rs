@@ -135,6 +135,9 @@ fn schedule(function: String, name: String, properties: Value, at: &str) -> Resu
         /// Says that one schedule may be off by some minutes, for which nobody waits here.
         #[serde(default, rename = "FlexibleTimeWindow")]
         _flexible_time_window: Value,
+        /// That the schedule's name is the stack's to make; it has none here.
+        #[serde(default, rename = "OmitName")]
+        _omit_name: Value,
         /// How often the scheduler itself tries again; it never fails here.
         #[serde(default, rename = "RetryPolicy")]
         _retry_policy: Value,

@@ -9,14 +9,20 @@ use serde_json::Value;
 use super::document::{Document, Resource, invalid, plain_text, read as read_value};
 use super::{Authorizer, FunctionSpec, Queue, Table, Template, TemplateError, events, stream};
 
-/// Types that need nothing locally: they watch or permit, or keep what is printed to the terminal here.
-const NOT_NEEDED: [&str; 6] = [
+/// Types that need nothing locally: they watch or permit, give the API another name, or keep what is printed to the
+/// terminal here.
+const NOT_NEEDED: [&str; 11] = [
+    "AWS::ApiGatewayV2::ApiMapping",
+    "AWS::ApiGatewayV2::DomainName",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::Dashboard",
     "AWS::IAM::ManagedPolicy",
     "AWS::IAM::Role",
+    "AWS::KMS::Key",
     "AWS::Lambda::Permission",
     "AWS::Logs::LogGroup",
+    "AWS::Route53::RecordSet",
+    "AWS::SNS::Topic",
 ];
 
 /// The time after which Lambda cuts off a function that doesn't say
@@ -43,10 +49,9 @@ pub(super) fn read(document: &Document) -> Result<Template, TemplateError> {
         default_authorizer = auth.default_authorizer;
     }
     for resource in &resources {
-        if resource.has("/Condition") {
-            return Err(unsupported(resource, "a resource with a Condition"));
-        }
         match resource.kind {
+            kind if NOT_NEEDED.contains(&kind) => {}
+            _ if resource.has("/Condition") => return Err(unsupported(resource, "a resource with a Condition")),
             "AWS::Serverless::HttpApi" => {}
             "AWS::Serverless::Function" => {
                 template.functions.push(read_function(resource)?);
@@ -54,7 +59,6 @@ pub(super) fn read(document: &Document) -> Result<Template, TemplateError> {
             }
             "AWS::DynamoDB::Table" => template.tables.push(read_table(resource)?),
             "AWS::SQS::Queue" => template.queues.push(read_queue(resource)?),
-            kind if NOT_NEEDED.contains(&kind) => {}
             kind => return Err(unsupported(resource, kind)),
         }
     }

@@ -199,6 +199,9 @@ fn what_cannot_be_served_is_named() {
         ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref Nothing}}", "nothing is known as Nothing"),
         ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Select [0, a]}}", "this use of Fn::Select"),
         ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${A'}}", "a ${ has no end"),
+        ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !If [C, a, b]}}", "there is no condition C"),
+        ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !If [C, a]}}", "this use of Fn::If"),
+        ("  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Not [a]}}", "this use of Fn::Not"),
         ("  A: {Type: AWS::Serverless::HttpApi, Properties: {CorsConfiguration: true}}", "a CorsConfiguration"),
     ];
     for (resources, expected) in table {
@@ -224,22 +227,25 @@ fn what_cannot_be_served_is_named() {
 fn references_are_filled_in() {
     let text = "
 Parameters: {Stage: {Type: String}, Days: {Type: Number, Default: 3}}
+Conditions: {IsLocal: !Equals [!Ref Stage, local], IsOther: !Equals [!Ref Stage, prod], IsNot: !Not [!Equals [a, b]]}
 Globals: {Function: {Timeout: 7, Environment: {Variables: {A: !Ref Days, B: shared}}}}
 Resources:
+  K: {Type: AWS::KMS::Key, Condition: IsOther}
   T: {Type: AWS::DynamoDB::Table}
   F:
     Type: AWS::Serverless::Function
     Metadata: {BuildProperties: {Binary: f}}
     Properties:
       Environment:
-        Variables: {B: own, C: !Sub '${Stage}-${AWS::Region}-${!x}', D: {Ref: T}, E: !GetAtt T.Arn, F: {Fn::GetAtt: [T, Arn]}}
+        Variables: {B: own, C: !Sub '${Stage}-${AWS::Region}-${!x}', D: {Ref: T}, E: !GetAtt T.Arn, F: {Fn::GetAtt: [T, Arn]},
+          G: !If [IsLocal, !Ref Days, ''], H: !If [IsOther, !GetAtt Nothing.Arn, ''], I: !If [IsNot, 'yes', 'no']}
 ";
     let template = Template::parse(text, URL).unwrap();
     let f = template.function("f").unwrap();
     assert_eq!(f.timeout, Duration::from_secs(7));
     let arn = "arn:aws:dynamodb:us-east-1:000000000000:table/smrt-local-T";
     let values: Vec<_> = f.environment.values().map(String::as_str).collect();
-    assert_eq!(values, ["3", "own", "local-us-east-1-${x}", "smrt-local-T", arn, arn]);
+    assert_eq!(values, ["3", "own", "local-us-east-1-${x}", "smrt-local-T", arn, arn, "3", "", "yes"]);
 }
 
 #[test]
