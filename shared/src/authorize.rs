@@ -31,7 +31,8 @@ pub async fn handle(
         tracing::debug!(tenant = %grant.tenant, key_id = grant.key_id, "key accepted");
         json!({"tenant_id": grant.tenant.as_str(), "key_id": grant.key_id, "scopes": grant.scopes})
     } else {
-        tracing::info!(status = "refused", code = "invalid_api_key", "authorizer");
+        let request_id = event.payload.request_context.request_id;
+        tracing::info!(request_id, status = "refused", code = "invalid_api_key", "authorizer");
         json!({})
     };
     Ok(answer)

@@ -7,8 +7,12 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsMessage};
 use futures_util::FutureExt;
+use jiff::Timestamp;
 
-use crate::{operation::MessageError, store::StoreError};
+use crate::{
+    operation::{MessageError, Operation},
+    store::StoreError,
+};
 
 /// Why a message is left to SQS.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +42,17 @@ pub async fn contained<T>(time_max: Duration, work: impl Future<Output = Result<
     done.unwrap_or(Ok(Err(Left::Panic))).unwrap_or(Err(Left::TimeOut(time_max)))
 }
 
+/// What the log lines of a message's work are found by, where it says so.
+pub fn correlation_id(message: &SqsMessage) -> Option<String> {
+    // Whatever time it names is good enough for the log.
+    let operation = Operation::from_message(message.body.as_deref()?, Timestamp::MAX).ok()?;
+    operation.correlation_id().map(str::to_owned)
+}
+
 /// Notes that a message is left to SQS.
 pub fn leave(response: &mut SqsBatchResponse, message: &SqsMessage, error: &Left) {
-    tracing::warn!(message_id = message.message_id, %error, "a message is left to the queue");
+    let correlation_id = correlation_id(message);
+    tracing::warn!(message_id = message.message_id, correlation_id, %error, "a message is left to the queue");
     let mut failure = BatchItemFailure::default();
     failure.item_identifier = message.message_id.clone().unwrap_or_default();
     response.batch_item_failures.push(failure);

@@ -68,6 +68,8 @@ pub struct Settings {
     pub counter_retention: Duration,
     /// Name of the deployment, for metrics.
     pub stage: String,
+    /// Whether tenants are a dimension of metrics. Costs $0.30 a month for each of three metrics and each tenant.
+    pub tenant_metrics: bool,
     /// What cursors are sealed with. It guards nothing that the caller may not read: see the API's `cursor`.
     pub cursor_key: String,
     /// Whether callers on loopback are free of the limits by source address (contract §2: in `cargo local`).
@@ -135,6 +137,13 @@ impl Settings {
             counter_retention: days("COUNTER_RETENTION_DAYS", 2)?,
             cursor_key: var("CURSOR_KEY").unwrap_or_default(),
             stage: var("STAGE").unwrap_or_default(),
+            tenant_metrics: match var("TENANT_METRICS").as_deref() {
+                None | Some("false") => false,
+                Some("true") => true,
+                Some(_) => {
+                    return Err(SettingsError { name: "TENANT_METRICS", problem: "is neither true nor false" });
+                }
+            },
             loopback_exempt: var("LOOPBACK_EXEMPT").is_some_and(|v| v == "true"),
         })
     }
@@ -198,7 +207,7 @@ impl Hub {
             registry: Registry::new(settings.config_ttl),
             sources: SourceLimits::new(settings.loopback_exempt),
             key_limits: KeyLimits::default(),
-            metrics: Metrics::new(&settings.stage, Arc::clone(&clock), emit),
+            metrics: Metrics::new(&settings.stage, settings.tenant_metrics, Arc::clone(&clock), emit),
             guesses: Cache::new(GUESSES_BYTES_MAX),
             phones: Cache::new(PHONES_BYTES_MAX),
             subscriptions: Subscriptions::new(settings.config_ttl, settings.reach),
@@ -303,5 +312,15 @@ mod tests {
         assert!(refused.starts_with("environment variable INBOUND_RETENTION_DAYS is less than 7"), "{refused}");
         assert!(settings("FAILURE_RETENTION_DAYS", "soon").unwrap_err().contains("is not a whole number"));
         assert_eq!(settings("MAX_BODY_BYTES", "999999999").unwrap().body_bytes_max, Settings::BODY_BYTES_MAX);
+    }
+
+    #[test]
+    fn metrics_by_tenant_cost_money_and_are_only_made_where_they_are_asked_for() {
+        assert!(
+            !settings("STAGE", "prod").unwrap().tenant_metrics
+                && !settings("TENANT_METRICS", "false").unwrap().tenant_metrics
+        );
+        assert!(settings("TENANT_METRICS", "true").unwrap().tenant_metrics);
+        assert!(settings("TENANT_METRICS", "yes").unwrap_err().contains("neither true nor false"));
     }
 }

@@ -39,6 +39,9 @@ pub struct InboundEvent {
     /// Set where a person sends a kept event through again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// What its log lines are found by, once it waits; until then its record's id, that a change of the mapping may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 /// A kept event that goes through again: with today's mapping, but as the event that it was.

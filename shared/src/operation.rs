@@ -51,6 +51,9 @@ pub struct SyncJob {
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// The call of the API that asked for it, for the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 /// What a run of a sync does.
@@ -75,6 +78,19 @@ pub enum SyncTask {
         /// The failure that holds it.
         failure_id: String,
     },
+}
+
+impl SyncTask {
+    /// For the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::MarkAll { .. } => "mark_all",
+            Self::Import { .. } => "import",
+            Self::TakeIn { .. } => "take_in",
+        }
+    }
 }
 
 /// An inbound event that waits.
@@ -147,6 +163,9 @@ pub struct Deliver {
     /// Its turn at an endpoint with a rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Timestamp>,
+    /// What the event came of, for the log; where it is read, the event says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 impl Deliver {
@@ -164,6 +183,7 @@ impl Deliver {
             failure_id: None,
             due: None,
             turn: None,
+            correlation_id: None,
         }
     }
 }
@@ -239,6 +259,17 @@ impl Operation {
             Self::Deliver(delivery) => &delivery.tenant_id,
             Self::ReplayEvents(job) => &job.tenant_id,
             Self::Sync(job) => &job.tenant_id,
+        }
+    }
+
+    /// What its log lines are found by.
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        match self {
+            Self::Inbound(waiting) => waiting.event.correlation_id.as_deref(),
+            Self::Deliver(delivery) => delivery.correlation_id.as_deref(),
+            Self::Sync(job) => job.correlation_id.as_deref(),
+            Self::ReplayFailures(_) | Self::ReplayEvents(_) => None,
         }
     }
 
@@ -364,6 +395,9 @@ pub enum MessageError {
     /// Of a version or kind that this code doesn't know.
     #[error("the message is of a version or kind that this version doesn't know; deploy the newer version")]
     UnknownVersion,
+    /// For another function: put there by hand.
+    #[error("the message belongs into another queue; put it there")]
+    WrongQueue,
     /// It names a time days ahead.
     #[error("the message names a time that is days ahead; check the clocks, then put it back")]
     AbsurdTime,
@@ -393,6 +427,7 @@ mod tests {
             headers: BTreeMap::new(),
             warnings: vec!["odd".into()],
             replay: None,
+            correlation_id: Some("inb_1".into()),
         };
         Operation::Inbound(Waiting { event, attempt: 2, reason: Reason::RateLimited, due: NOW })
     }
@@ -409,6 +444,20 @@ mod tests {
         fn foreign_messages_are_errors(text in ".{0,200}") {
             prop_assert!(Operation::from_message(&text, NOW).is_err());
         }
+    }
+
+    #[test]
+    fn messages_of_the_time_before_they_said_what_they_came_of_are_still_read() {
+        let delivery = r#""subscription_id":"sub_1","event_id":"evt_1","event":{"type":"webhook.test","at":"2026-01-02T03:04:05Z","data":"{}"}"#;
+        for (kind, rest) in
+            [("make_delivery", delivery), ("sync_records", r#""system_id":"crm","entity":"contact","task":"send""#)]
+        {
+            let message = format!(r#"{{"v":1,"kind":"{kind}","tenant_id":"acme",{rest}}}"#);
+            let operation = Operation::from_message(&message, NOW).unwrap();
+            assert_eq!(operation.correlation_id(), None);
+            assert!(!operation.to_message().body.contains("correlation"));
+        }
+        assert_eq!(waiting("{}").correlation_id(), Some("inb_1"));
     }
 
     #[test]

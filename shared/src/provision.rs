@@ -150,7 +150,7 @@ async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionEr
     let synced = synced(&order, &new);
     if existing_tenant {
         for (system, entities) in &synced {
-            send_what_exists(hub, &context, system, entities).await?;
+            send_what_exists(hub, &context, system, entities, None).await?;
         }
     }
     let mut writes = vec![lease.release()];

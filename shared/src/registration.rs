@@ -146,11 +146,12 @@ pub(crate) async fn send_what_exists(
     context: &TenantContext,
     system: &SystemId,
     entities: &[Entity],
+    correlation_id: Option<&str>,
 ) -> Result<(), StoreError> {
     let due = hub.now().saturating_add(hub.settings.config_ttl + Duration::from_secs(5)).unwrap_or(Timestamp::MAX);
     for entity in entities {
         let scope = Scope { tenant: context.tenant().clone(), system: system.clone(), entity: *entity };
-        ask(hub, &scope, SyncTask::MarkAll { after: None }, due).await?;
+        ask(hub, &scope, SyncTask::MarkAll { after: None }, due, correlation_id).await?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub async fn failure(hub: &Hub, context: &TenantContext, id: &str) -> Result<Opt
     }
     if let Some((scope, held)) = item.as_ref().and_then(|item| sync::held_by(item, context.tenant())) {
         let task = sync::again(hub, &scope, held).await?;
-        sync::job::ask(hub, &scope, task, hub.now()).await?;
+        sync::job::ask(hub, &scope, task, hub.now(), None).await?;
         return Ok(Some(id.to_owned()));
     }
     queue(hub, item.and_then(|item| replay_of_failure(&item, context.tenant()))).await
@@ -100,7 +100,7 @@ async fn syncs_again(hub: &Hub, context: &TenantContext, failures: &[Item]) -> R
         }
     }
     for (scope, task) in jobs {
-        sync::job::ask(hub, &scope, task, hub.now()).await?;
+        sync::job::ask(hub, &scope, task, hub.now(), None).await?;
     }
     Ok(())
 }

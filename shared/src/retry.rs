@@ -13,7 +13,7 @@ use crate::{
     batch::{self, Left, contained},
     hub::Hub,
     limits::{Admission, inbound},
-    operation::{Operation, Reason, Waiting},
+    operation::{MessageError, Operation, Reason, Waiting},
     process::{Verdict, give_up, orphan, process, settled},
     registry::{self, Target},
     replay,
@@ -54,10 +54,7 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
             let context = TenantContext::authenticated(job.tenant_id.clone());
             Ok(replay::failures(hub, &context, job).await?)
         }
-        // Put into the wrong queue by hand.
-        other @ (Operation::Deliver(_) | Operation::ReplayEvents(_) | Operation::Sync(_)) => {
-            Ok(hub.send_at(&other, hub.now()).await?)
-        }
+        Operation::Deliver(_) | Operation::ReplayEvents(_) | Operation::Sync(_) => Err(MessageError::WrongQueue.into()),
     }
 }
 
@@ -76,17 +73,18 @@ enum Outcome {
 async fn retry(hub: &Hub, context: &TenantContext, waiting: Waiting) -> Result<(), StoreError> {
     let outcome = attempt(hub, context, &waiting).await;
     let (tenant, system) = (&waiting.event.tenant_id, &waiting.event.system_id);
+    let correlation_id = waiting.event.correlation_id.as_deref();
     match outcome {
-        Outcome::Done(Verdict { status, .. }) => {
-            tracing::info!(%tenant, %system, attempt = waiting.attempt, status = status.as_str(), "retry");
+        Outcome::Done(Verdict { status, correlation_id, .. }) => {
+            tracing::info!(%tenant, %system, correlation_id, attempt = waiting.attempt, status = status.as_str(), "retry");
             Ok(())
         }
         Outcome::Dropped => {
-            tracing::info!(%tenant, %system, status = "dropped", "the tenant of an event that waited is gone");
+            tracing::info!(%tenant, %system, correlation_id, status = "dropped", "the tenant of an event that waited is gone");
             Ok(())
         }
         Outcome::Later { delay, attempt, reason } => {
-            tracing::info!(%tenant, %system, attempt, delay_seconds = delay.as_secs(), status = "queued", "retry");
+            tracing::info!(%tenant, %system, correlation_id, attempt, delay_seconds = delay.as_secs(), status = "queued", "retry");
             hub.defer(Waiting { attempt, reason, ..waiting }, delay).await
         }
     }

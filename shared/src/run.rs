@@ -1,6 +1,9 @@
 //! Running a function on Lambda: each `main.rs` calls one of these and nothing else.
 
-use lambda_http::tracing::init_default_subscriber;
+use lambda_http::tracing::{
+    init_default_subscriber,
+    subscriber::{filter::LevelFilter, fmt, fmt::MakeWriter},
+};
 use lambda_runtime::{Error, service_fn};
 
 use crate::{administer, api, authorize, deliver, hub::Hub, provision, publish, release, retry, sync, webhook};
@@ -114,6 +117,30 @@ pub async fn sync_schedule() -> Result<(), Error> {
 }
 
 async fn start() -> Result<Hub, Error> {
-    init_default_subscriber();
+    init_log();
     Ok(Hub::from_env().await?)
+}
+
+/// Begins the log: JSON where Lambda asks for it, as it does when deployed.
+#[expect(clippy::disallowed_methods, reason = "the log begins before there is anything to be told of the environment")]
+fn init_log() {
+    let var = |name: &str| std::env::var(name).ok();
+    if var("AWS_LAMBDA_LOG_FORMAT").is_none_or(|format| format != "JSON") {
+        return init_default_subscriber();
+    }
+    // Lambda drops what is below its own level, metrics too; so there may be one for our lines alone.
+    let level = var("LOG_LEVEL").or_else(|| var("AWS_LAMBDA_LOG_LEVEL")).and_then(|level| level.parse().ok());
+    // Fails only where there is a log already.
+    let _ = tracing::subscriber::set_global_default(json_log(level.unwrap_or(LevelFilter::INFO), std::io::stdout));
+}
+
+/// A log of one JSON object a line with its fields at the top, as those of [`crate::metrics`] have them, so that one query
+/// finds both; and with a time, without which Lambda takes every line for INFO.
+pub fn json_log<W>(level: LevelFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = fmt().json().flatten_event(true).with_target(false);
+    // Lambda's span has its request id; once is enough.
+    lines.with_span_list(false).with_max_level(level).with_writer(writer).finish()
 }

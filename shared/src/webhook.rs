@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{
     hub::Hub,
+    ids::{SystemId, TenantId},
+    metrics::Ending,
     problem::{Problem, json_response},
     process::{Status, Verdict},
     receive::{Answer, Call, Refused, receive},
@@ -31,7 +33,8 @@ pub async fn handle(hub: &Hub, only: Option<&str>, request: Request) -> Result<R
     let started = hub.now();
     let answer = receive(hub, &call).await;
     let ms = hub.now().as_millisecond() - started.as_millisecond();
-    log(&call, &answer, ms);
+    let line = Line { hub, call: &call, request_id: request_id(&request) };
+    line.log(&answer, ms);
     Ok(match answer {
         Ok(answer) => respond(&answer),
         Err(refused) => Problem::from(refused).into_response(),
@@ -48,6 +51,14 @@ fn names(path: &str) -> Option<(&str, &str)> {
 fn source(request: &Request) -> Option<std::net::IpAddr> {
     match request.request_context_ref()? {
         RequestContext::ApiGatewayV2(context) => context.http.source_ip.as_deref()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The gateway's id of a request, by which its access log says what else it knows of it.
+pub(crate) fn request_id(request: &Request) -> Option<String> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
         _ => None,
     }
 }
@@ -90,41 +101,70 @@ fn body(verdict: &Verdict) -> Value {
     body
 }
 
-/// One line for each webhook: whose, what became of it, how long it took. No body, header, secret or number.
-fn log(call: &Call<'_>, answer: &Result<Answer, Refused>, ms: i64) {
-    let cut = |text: &str| text.chars().filter(|c| !c.is_control()).take(64).collect::<String>();
-    let (tenant, system, bytes) = (cut(call.tenant), cut(call.system), call.body.len());
-    let one = |verdict: &Verdict| {
-        let failure = verdict.failure.as_ref();
-        tracing::info!(
-            tenant,
-            system,
-            bytes,
-            ms,
-            status = verdict.status.as_str(),
-            event_type = cut(&verdict.event_type),
-            inbound_id = verdict.inbound_id,
-            failure_id = failure.map(|f| f.id.as_str()),
-            code = failure.map(|f| f.code.as_str()),
-            "webhook"
-        );
-    };
-    match answer {
-        Ok(Answer::One(verdict)) => one(verdict),
-        Ok(Answer::Batch(verdicts)) => verdicts.iter().for_each(one),
-        Ok(Answer::Challenge(_)) => tracing::info!(tenant, system, bytes, ms, status = "challenge", "webhook"),
-        Err(refused) => {
-            let source = call.source.map(|s| s.to_string());
-            let problem = Problem::from(refused.clone());
-            tracing::info!(
-                tenant, system, bytes, ms,
-                status = "refused",
-                http_status = problem.status.as_u16(),
-                code = problem.code.as_str(),
-                reason = %refused,
-                source,
-                "webhook"
-            );
+/// One line for each webhook, that counts it too: whose, what became of it, how long it took. No body, header, secret or
+/// number.
+struct Line<'a> {
+    hub: &'a Hub,
+    call: &'a Call<'a>,
+    request_id: Option<String>,
+}
+
+impl Line<'_> {
+    fn log(&self, answer: &Result<Answer, Refused>, ms: i64) {
+        match answer {
+            Ok(Answer::One(verdict)) => self.verdict(verdict, ms, true),
+            Ok(Answer::Batch(verdicts)) => {
+                verdicts.iter().enumerate().for_each(|(n, verdict)| self.verdict(verdict, ms, n == 0));
+            }
+            Ok(Answer::Challenge(_)) => self.write(Ending::Challenge, (ms, true), json!({})),
+            Err(refused) => {
+                let problem = Problem::from(refused.clone());
+                let fields = json!({
+                    "http_status": problem.status.as_u16(),
+                    "code": problem.code.as_str(),
+                    "reason": refused.to_string(),
+                    "source": self.call.source,
+                });
+                self.write(Ending::Refused, (ms, true), fields);
+            }
         }
     }
+
+    fn verdict(&self, verdict: &Verdict, ms: i64, is_first: bool) {
+        let failure = verdict.failure.as_ref();
+        let fields = json!({
+            "event_type": cut(&verdict.event_type),
+            "inbound_id": verdict.inbound_id,
+            "correlation_id": verdict.correlation_id,
+            "failure_id": failure.map(|f| &f.id),
+            "code": failure.map(|f| &f.code),
+        });
+        self.write(Ending::Event(verdict.status), (ms, is_first), fields);
+    }
+
+    fn write(&self, ending: Ending, (ms, is_first): (i64, bool), mut fields: Value) {
+        let Call { tenant, system, body, .. } = self.call;
+        if let Some(fields) = fields.as_object_mut() {
+            fields.extend([
+                ("tenant".to_owned(), cut(tenant).into()),
+                ("system_id".to_owned(), cut(system).into()),
+                ("bytes".to_owned(), body.len().into()),
+                ("ms".to_owned(), ms.into()),
+                ("request_id".to_owned(), self.request_id.clone().into()),
+            ]);
+        }
+        let tenant = Some(*tenant).filter(|_| self.is_known());
+        self.hub.metrics.webhook(system, tenant, ending, Some(ms).filter(|_| is_first), fields);
+    }
+
+    /// Whether there is what the path names; by now the copy knows, if it got so far.
+    fn is_known(&self) -> bool {
+        let names = TenantId::parse(self.call.tenant).ok().zip(SystemId::parse(self.call.system).ok());
+        names.is_some_and(|(tenant, system)| self.hub.registry.knows(&tenant, &system))
+    }
+}
+
+/// What others wrote, fit for a log.
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
 }

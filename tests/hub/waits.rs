@@ -187,7 +187,7 @@ async fn a_failure_outlives_its_event_counts_its_tries_and_a_metric_counts_it() 
     assert_eq!((&metric["Namespace"], &metric["Metrics"][0]["Name"]), (&json!("SmrtHub"), &json!("Failures")));
     assert_eq!(metric["Dimensions"], json!([["stage"], ["stage", "system"]]));
     assert_eq!(
-        (&line["Failures"], &line["system"], &line["tenant_id"]),
+        (&line["Failures"], &line["system"], &line["tenant"]),
         (&json!(1), &json!("payment_processor"), &json!(TENANT))
     );
     assert!(!line.to_string().contains(NUMBER));

@@ -10,6 +10,7 @@ use local::bundle::{Surroundings, functions};
 use local::demo;
 use local::options::{Command, HELP, Options};
 use local::{Clock, Server};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -43,7 +44,7 @@ async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     let time = Arc::clone(&clock);
     let server = Server::start(options, clock, seed, |aws, template, url| {
         let random = Arc::new(shared::hub::system_random);
-        let emit = Arc::new(|line: &str| tracing::debug!("{line}"));
+        let emit = Arc::new(|line: &str| tracing::info!("{}", readable(line)));
         let surroundings =
             Surroundings { clock: time, random, emit, send: None, public_url: url.to_owned(), interactive: true };
         Ok(functions(aws, template, &surroundings)?)
@@ -61,6 +62,13 @@ async fn serve(options: &Options) -> Result<(), Box<dyn std::error::Error>> {
     until_told_to_stop().await;
     server.stop().await;
     Ok(())
+}
+
+/// A metric's line without what only CloudWatch reads.
+fn readable(line: &str) -> String {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(line) else { return line.to_owned() };
+    fields.retain(|name, _| !["_aws", "timestamp", "level", "stage"].contains(&name.as_str()));
+    Value::Object(fields).to_string()
 }
 
 /// Waits for Ctrl-C or SIGTERM. Where signals can't be heard, it waits for the end of the process.

@@ -28,6 +28,8 @@ pub(super) struct Call<'a> {
     pub(super) hub: &'a Hub,
     pub(super) context: &'a TenantContext,
     pub(super) request: &'a Request,
+    /// The gateway's id of the request: what the log lines of what it starts are found by.
+    pub(super) request_id: Option<&'a str>,
     /// The values of the path's parameters, in order.
     pub(super) parameters: Vec<String>,
 }

@@ -15,7 +15,7 @@ use crate::{
 /// Who calls.
 pub(super) struct Caller {
     pub(super) context: TenantContext,
-    key_id: String,
+    pub(super) key_id: String,
     /// Separated by spaces.
     scopes: String,
 }

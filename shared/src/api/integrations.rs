@@ -182,7 +182,7 @@ impl Call<'_> {
             return Ok(None);
         }
         let new: Vec<Entity> = now.iter().filter(|entity| !before.contains(entity)).copied().collect();
-        send_what_exists(self.hub, self.context, system, &new).await?;
+        send_what_exists(self.hub, self.context, system, &new, self.request_id).await?;
         if !now.is_empty() {
             tenant.syncs.insert(system.clone(), now);
         }

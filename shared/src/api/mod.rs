@@ -40,6 +40,7 @@ use crate::{
     problem::{Code, Problem},
     process::Kind,
     store::StoreError,
+    webhook,
 };
 
 /// Answers one call of the API.
@@ -49,12 +50,25 @@ use crate::{
 pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infallible> {
     let path = request.raw_http_path().to_owned();
     let caller = guard::authenticated(&request);
+    let began = hub.now();
     let answer = answered(hub, &request, &path, caller.as_ref()).await;
-    let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status);
-    let tenant = caller.map(|caller| caller.context.tenant().to_string()).unwrap_or_default();
-    let name: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).take(2).collect();
-    tracing::info!(tenant, method = %request.method(), route = name.join("/"), status = status.as_u16(), "api");
+    let ms = hub.now().as_millisecond() - began.as_millisecond();
+    log(&request, &path, caller.as_ref(), (&answer, ms));
     Ok(answer.map_or_else(Problem::into_response, Answer::into_response))
+}
+
+/// One line for each call: who made it, and what it was answered. Of the path only the route's own words: what stands for a
+/// parameter may be a phone number.
+fn log(request: &Request, path: &str, caller: Option<&guard::Caller>, (answer, ms): (&Result<Answer, Problem>, i64)) {
+    let method = request.method();
+    let route = route::find(method, path).map(|(route, _)| route.path).ok();
+    let status = answer.as_ref().map_or_else(|problem| problem.status, |answer| answer.status).as_u16();
+    let code = answer.as_ref().err().map(|problem| problem.code.as_str());
+    let (tenant, key_id) = (caller.map(|caller| caller.context.tenant().as_str()), caller.map(|caller| &caller.key_id));
+    let request_id = webhook::request_id(request);
+    // A call that only reads starts nothing that there could be lines of.
+    let correlation_id = request_id.as_ref().filter(|_| !method.is_safe());
+    tracing::info!(tenant, key_id, %method, route, status, code, ms, request_id, correlation_id, "api");
 }
 
 async fn answered(hub: &Hub, request: &Request, path: &str, caller: Option<&guard::Caller>) -> Result<Answer, Problem> {
@@ -71,7 +85,8 @@ async fn answered(hub: &Hub, request: &Request, path: &str, caller: Option<&guar
         if body.len() > Settings::BODY_BYTES_MAX {
             return Err(too_large());
         }
-        let call = Call { hub, context: &caller.context, request, parameters };
+        let request_id = webhook::request_id(request);
+        let call = Call { hub, context: &caller.context, request, request_id: request_id.as_deref(), parameters };
         let answer = idempotency::once(&call, route, path, || done(&call, route.op)).await?;
         Ok(answer.unless(|tag| call.knows(tag)))
     };

@@ -197,6 +197,7 @@ impl Call<'_> {
             let mut effect = Effect::bare((self.tenant(), &system), (entity.kind(), id.to_owned()), event_key, now);
             effect.fields.clone_from(&fields);
             effect.stamp = Stamp::new(Some(written_at), 0, now);
+            effect.correlation_id = self.request_id;
             effect.publishes = tenant.publishes;
             effect.syncs = tenant.synced(entity).cloned().collect();
             effect.expects = is_conditional.then(|| before.stored.as_ref().map_or(0, |(version, _)| *version));

@@ -93,7 +93,7 @@ impl Call<'_> {
         made?;
         let mut view = subscription.view();
         let tested = if subscription.is_active() {
-            deliver::test(hub, self.context, &subscription, &[&secret]).await
+            deliver::test(hub, self.context, &subscription, &[&secret], self.request_id).await
         } else {
             None
         };
@@ -267,7 +267,8 @@ impl Call<'_> {
         let version = subscription.secret_version;
         let document = hub.secrets.for_subscription(self.tenant(), (id, version), now).await?;
         let secrets = document.signing_secrets(id, version, now);
-        let tested = deliver::test(hub, self.context, &subscription, &secrets).await.ok_or_else(internal)?;
+        let tested = deliver::test(hub, self.context, &subscription, &secrets, self.request_id).await;
+        let tested = tested.ok_or_else(internal)?;
         Ok(json_of(&Tested { success: tested.0, attempt: tested.1 }))
     }
 

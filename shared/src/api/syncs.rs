@@ -103,7 +103,7 @@ impl Call<'_> {
             }
             (Direction::Bidirectional, _) => return Err(invalid("direction", "must be outbound or inbound")),
         };
-        ask(self.hub, &scope, task, self.hub.now()).await?;
+        ask(self.hub, &scope, task, self.hub.now(), self.request_id).await?;
         Ok(json_of(&Asked { system_id: &scope.system, entity_type: entity, direction, full, status: Status::Queued }))
     }
 

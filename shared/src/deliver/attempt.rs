@@ -46,7 +46,8 @@ impl From<StoreError> for Undone {
 pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) -> Result<Unwritten, Undone> {
     let now = hub.now();
     let Some(subscription) = hub.subscriptions.find(&hub.store, context, &delivery.subscription_id, now).await? else {
-        tracing::info!(tenant = %context.tenant(), subscription = delivery.subscription_id, "a deleted subscription gets nothing");
+        let (tenant, subscription) = (context.tenant(), &delivery.subscription_id);
+        tracing::info!(%tenant, subscription, correlation_id = delivery.correlation_id, "a deleted subscription gets nothing");
         return Ok(None);
     };
     let mut known = Known::of(hub, context, &delivery).await?;
@@ -54,7 +55,9 @@ pub(super) async fn make(hub: &Hub, context: &TenantContext, delivery: Deliver) 
         return Ok(None);
     }
     let made = known.record.as_ref().map_or(delivery.made, |record| record.made);
-    let work = Work { hub, context, subscription, delivery: Deliver { made, ..delivery } };
+    let correlation_id = delivery.correlation_id.or_else(|| known.event.as_ref()?.correlation_id.clone());
+    let delivery = Deliver { made, correlation_id, ..delivery };
+    let work = Work { hub, context, subscription, delivery };
     if !work.subscription.is_active() {
         let reason = "the subscription is disabled; replay the event once it is enabled again";
         return Ok(work.end(known, reason).await?);
@@ -78,7 +81,8 @@ pub(super) async fn again(
     record: Option<Record>,
 ) -> Result<(), StoreError> {
     let made = record.as_ref().map_or(0, |record| record.made);
-    let delivery = Deliver { made, ..Deliver::first(context.tenant(), &subscription.id, event_id) };
+    let correlation_id = event.correlation_id.clone();
+    let delivery = Deliver { made, correlation_id, ..Deliver::first(context.tenant(), &subscription.id, event_id) };
     let work = Work { hub, context, subscription: Arc::clone(subscription), delivery };
     work.await_turn().await?;
     // A replay goes step by step, and what it did is seen by the next.
@@ -147,10 +151,12 @@ impl Work<'_> {
             return self.finish(before, event, outcome.attempt).await;
         }
         let now = self.hub.now();
+        let correlation_id = self.delivery.correlation_id.as_deref();
         if outcome.gone {
-            health::disable(self.hub, self.context, &self.subscription.id, DisabledReason::Gone, now).await?;
+            let because = (DisabledReason::Gone, correlation_id);
+            health::disable(self.hub, self.context, &self.subscription.id, because, now).await?;
         } else {
-            health::failed(self.hub, self.context, &self.subscription, now).await;
+            health::failed(self.hub, self.context, &self.subscription, (now, correlation_id)).await;
         }
         let next = if outcome.gone { None } else { self.subscription.retry_seconds(self.delivery.step) };
         let Some(seconds) = next else {
@@ -186,7 +192,7 @@ impl Work<'_> {
             operation: "GetSecretValue",
             reason: "the subscription's secret isn't there; rotate it, then put the message back".into(),
         })?;
-        self.log(&outcome);
+        hub.metrics.delivery(&self.delivery, &outcome.attempt, outcome.succeeded);
         Ok(outcome)
     }
 
@@ -238,22 +244,6 @@ impl Work<'_> {
 
     pub(super) fn ttl(&self) -> i64 {
         ttl(self.hub)
-    }
-
-    /// One line for each attempt: whose, what became of it, how long it took. No URL, header, body or secret.
-    fn log(&self, outcome: &Outcome) {
-        let attempt = &outcome.attempt;
-        tracing::info!(
-            tenant = %self.context.tenant(),
-            subscription = self.subscription.id,
-            event = self.delivery.event_id,
-            attempt = self.delivery.made,
-            succeeded = outcome.succeeded,
-            http_status = attempt.status_code,
-            error = attempt.error.as_deref(),
-            ms = attempt.duration_ms,
-            "delivery"
-        );
     }
 }
 

@@ -52,8 +52,10 @@ pub(super) async fn keep(
         Write::Put { item: record.item(delivery, ttl(hub)), condition, values },
         Write::Put { item: failure_item(hub, delivery, event, &record, &failure), condition: "", values: Vec::new() },
     ];
-    let outbox = told(delivery, event, &failure)
-        .and_then(|draft| event::outbox(&delivery.tenant_id, &[draft], (now, (hub.random)()), &hub.settings));
+    let outbox = told(delivery, event, &failure).and_then(|draft| {
+        let (moment, correlation_id) = ((now, (hub.random)()), delivery.correlation_id.as_deref());
+        event::outbox(&delivery.tenant_id, &[draft], moment, &hub.settings, correlation_id)
+    });
     match hub.store.commit(writes.into_iter().chain(outbox).collect()).await? {
         Commit::Done => hub.metrics.exhausted(delivery, &failure),
         Commit::Refused(_) => {}

@@ -25,15 +25,21 @@ pub(super) async fn succeeded(hub: &Hub, context: &TenantContext, subscription: 
 }
 
 /// A delivery failed.
-pub(super) async fn failed(hub: &Hub, context: &TenantContext, subscription: &Subscription, now: Timestamp) {
+pub(super) async fn failed(
+    hub: &Hub,
+    context: &TenantContext,
+    subscription: &Subscription,
+    (now, correlation_id): (Timestamp, Option<&str>),
+) {
     let Some(since) = subscription.failing_since else {
         return note(hub, context, subscription, &now.to_string()).await;
     };
     let failing = std::time::Duration::try_from(now.duration_since(since)).unwrap_or_default();
     if failing >= FAILING_MAX {
-        let given_up = give_up(hub, context, subscription, since, now).await;
+        let given_up = give_up(hub, context, subscription, since, (now, correlation_id)).await;
         if let Err(error) = given_up {
-            tracing::warn!(tenant = %context.tenant(), subscription = subscription.id, %error, "an endpoint can't be given up now");
+            let (tenant, subscription) = (context.tenant(), &subscription.id);
+            tracing::warn!(%tenant, subscription, correlation_id, %error, "an endpoint can't be given up now");
         }
     }
 }
@@ -60,7 +66,7 @@ async fn give_up(
     context: &TenantContext,
     subscription: &Subscription,
     since: Timestamp,
-    now: Timestamp,
+    (now, correlation_id): (Timestamp, Option<&str>),
 ) -> Result<(), StoreError> {
     let partition = delivery_partition(context.tenant(), &subscription.id);
     let page = hub.store.range(&partition, &Range::prefixed("evt_"), &[], (None, LOOK_BACK, false)).await?;
@@ -71,7 +77,7 @@ async fn give_up(
         note(hub, context, subscription, "").await;
         return Ok(());
     }
-    disable(hub, context, &subscription.id, DisabledReason::Failing, now).await
+    disable(hub, context, &subscription.id, (DisabledReason::Failing, correlation_id), now).await
 }
 
 /// Disables a subscription and tells the tenant's others, in one transaction.
@@ -82,7 +88,7 @@ pub(super) async fn disable(
     hub: &Hub,
     context: &TenantContext,
     id: &str,
-    reason: DisabledReason,
+    (reason, correlation_id): (DisabledReason, Option<&str>),
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let tenant = context.tenant();
@@ -91,11 +97,11 @@ pub(super) async fn disable(
     let Some(mut subscription) = stored.filter(Subscription::is_active) else { return Ok(()) };
     subscription.disabled = Some((reason, now));
     let told = subscription.disabled_event(reason, now);
-    let outbox = event::outbox(tenant, &[told], (now, (hub.random)()), &hub.settings);
+    let outbox = event::outbox(tenant, &[told], (now, (hub.random)()), &hub.settings, correlation_id);
     let writes = std::iter::once(subscription.replace(tenant)).chain(outbox).collect();
     // Where it changed meanwhile, the next failure looks again.
     if let Commit::Done = hub.store.commit(writes).await? {
-        tracing::warn!(%tenant, subscription = id, reason = reason.as_str(), "a subscription is disabled");
+        tracing::warn!(%tenant, subscription = id, correlation_id, reason = reason.as_str(), "a subscription is disabled");
     }
     hub.subscriptions.forget(tenant);
     Ok(())

@@ -24,10 +24,10 @@ use lambda_runtime::{Error, LambdaEvent};
 use self::attempt::Undone;
 pub use self::{exhausted::held_by, test::test};
 use crate::{
-    batch::{Left, contained, leave},
+    batch::{Left, contained, correlation_id, leave},
     hub::Hub,
     ids::TenantId,
-    operation::{Cause, Deliver, Operation},
+    operation::{Cause, Deliver, MessageError, Operation},
     schedule::{KEEP_AGAIN, SUSPENDED_AGAIN},
     store::{Item, Message, Queue, StoreError, WRITES_MAX},
     tenant::TenantContext,
@@ -100,9 +100,8 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
             Err(Undone::After(error)) => put_back(hub, message, error, POST_AGAIN).await.map(|()| None),
         },
         Operation::ReplayEvents(job) => Ok(replay::run(hub, &context, job).await.map(|()| None)?),
-        // Put into the wrong queue by hand.
-        other @ (Operation::Inbound(_) | Operation::ReplayFailures(_) | Operation::Sync(_)) => {
-            Ok(hub.send_at(&other, hub.now()).await.map(|()| None)?)
+        Operation::Inbound(_) | Operation::ReplayFailures(_) | Operation::Sync(_) => {
+            Err(MessageError::WrongQueue.into())
         }
     }
 }
@@ -113,7 +112,8 @@ async fn put_back(hub: &Hub, message: &SqsMessage, error: StoreError, delay: Dur
     if !error.is_retryable() {
         return Err(error.into());
     }
-    tracing::warn!(message_id = message.message_id, %error, delay_seconds = delay.as_secs(), "a delivery comes again");
+    let correlation_id = correlation_id(message);
+    tracing::warn!(message_id = message.message_id, correlation_id, %error, delay_seconds = delay.as_secs(), "a delivery comes again");
     wait(hub, message, delay).await
 }
 

@@ -15,12 +15,13 @@ use crate::{
 /// Contract §6.
 const TIME_OUT: Duration = Duration::from_secs(5);
 
-/// Posts a test, signed with `secrets`, and gives what came of it. `None` where no secret can sign.
+/// Posts a test, signed with `secrets`, for the API call `correlation_id`, and gives what came of it. `None` where no secret can sign.
 pub async fn test(
     hub: &Hub,
     context: &TenantContext,
     subscription: &Subscription,
     secrets: &[&str],
+    correlation_id: Option<&str>,
 ) -> Option<(bool, Attempt)> {
     let now = hub.now();
     let data = json!({"subscription_id": subscription.id, "message": "This is a test; there is nothing to do."});
@@ -30,6 +31,7 @@ pub async fn test(
     tracing::info!(
         tenant = %context.tenant(),
         subscription = subscription.id,
+        correlation_id,
         succeeded = outcome.succeeded,
         http_status = outcome.attempt.status_code,
         ms = outcome.attempt.duration_ms,

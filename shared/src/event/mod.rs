@@ -79,6 +79,9 @@ pub struct Event {
     pub at: Timestamp,
     /// The payload's `data`, in canonical form: what `X-Webhook-Signature` signs, and ASCII only.
     pub data: String,
+    /// What it came of, for the log. Subscribers aren't told, and a message says it beside the event.
+    #[serde(skip)]
+    pub correlation_id: Option<String>,
 }
 
 /// An event that is about to be written: its type and its data.
@@ -118,6 +121,7 @@ pub fn outbox(
     drafts: &[Draft],
     (now, random): (Timestamp, u128),
     settings: &Settings,
+    correlation_id: Option<&str>,
 ) -> Option<Write> {
     if drafts.is_empty() {
         return None;
@@ -125,7 +129,7 @@ pub fn outbox(
     let events: Vec<(EventType, &Value)> = drafts.iter().take(EVENTS_MAX).map(|(t, data)| (*t, data)).collect();
     let packed = codec::pack(&serde_json::to_vec(&events).ok()?);
     if packed.len() > ITEM_BYTES_MAX {
-        tracing::warn!(%tenant, bytes = packed.len(), "a change is too large for its events to be kept");
+        tracing::warn!(%tenant, correlation_id, bytes = packed.len(), "a change is too large for its events to be kept");
         return None;
     }
     let key = Key { pk: event_partition(tenant), sk: sortable("evt", now, random) };
@@ -133,6 +137,7 @@ pub fn outbox(
         .text("outbox", "event")
         .number("at", now.as_millisecond())
         .bytes("events", packed)
+        .text("cor", correlation_id.unwrap_or_default())
         .number("ttl", now.as_second().saturating_add_unsigned(settings.event_retention.as_secs()));
     Some(Write::Put { item, condition: ABSENT, values: Vec::new() })
 }
@@ -148,8 +153,10 @@ pub fn events_of(item: &Item) -> Option<Vec<(String, Event)>> {
     let (id, at) = (item.get_text("sk")?, Timestamp::from_millisecond(item.get_number("at")?).ok()?);
     let plain = codec::unpack(item.get_bytes("events")?, UNPACKED_BYTES_MAX).ok()?;
     let drafts: Vec<(EventType, Box<RawValue>)> = serde_json::from_slice(&plain).ok()?;
+    let correlation_id = item.get_text("cor").map(str::to_owned);
     let event = |(n, (event_type, data)): (usize, (EventType, Box<RawValue>))| {
-        Some((format!("{id}{n}"), Event { event_type, at, data: canonical(data.get().as_bytes())? }))
+        let (data, correlation_id) = (canonical(data.get().as_bytes())?, correlation_id.clone());
+        Some((format!("{id}{n}"), Event { event_type, at, data, correlation_id }))
     };
     drafts.into_iter().enumerate().map(event).collect()
 }
@@ -159,7 +166,7 @@ impl Event {
     #[must_use]
     pub fn transient(event_type: EventType, at: Timestamp, data: &Value) -> Self {
         let data = canonical(data.to_string().as_bytes()).unwrap_or_else(|| "{}".to_owned());
-        Self { event_type, at, data }
+        Self { event_type, at, data, correlation_id: None }
     }
 
     /// As the API shows it, and as filters see it.
@@ -220,19 +227,20 @@ mod tests {
             (EventType::PhoneNumberCreated, json!({"phone_number": "+14155550132"})),
             (EventType::ContactUpdated, json!({"contact": {"name": "Zoë \u{1f600}", "score": 1e16, "a": null}})),
         ];
-        let Some(Write::Put { item, condition, .. }) = outbox(&tenant, &drafts, (now, 7), &settings) else {
+        let Some(Write::Put { item, condition, .. }) = outbox(&tenant, &drafts, (now, 7), &settings, Some("inb_1"))
+        else {
             panic!("no write")
         };
         assert_eq!(condition, ABSENT);
         let events = events_of(&item).unwrap();
         assert_eq!(events[1].1.data, r#"{"contact":{"a":null,"name":"Zo\u00eb \ud83d\ude00","score":1e+16}}"#);
-        assert_eq!(events[0].1.at, now);
+        assert_eq!((events[0].1.at, events[1].1.correlation_id.as_deref()), (now, Some("inb_1")));
         for (n, (id, event)) in events.iter().enumerate() {
             assert_eq!(event_place(&tenant, id), Some((item.key().unwrap(), n)));
             assert_eq!(event.event_type, drafts[n].0);
             assert!(first_id_at(now) <= *id && *id < first_id_at(now + std::time::Duration::from_millis(1)));
         }
-        assert!(outbox(&tenant, &[], (now, 7), &settings).is_none());
+        assert!(outbox(&tenant, &[], (now, 7), &settings, None).is_none());
         for bad in ["", "evt_", "evt_0123456789abcdefghjkmnpqrs", "int_0123456789abcdefghjkmnpqrst0", "evt_é"] {
             assert_eq!(event_place(&tenant, bad), None, "{bad}");
         }

@@ -50,7 +50,7 @@ pub(crate) async fn change(hub: &Hub, effect: &Effect<'_>, lead: &[Write]) -> Re
             Err(obstacle) => return Ok(Changed::Obstacle(obstacle)),
         };
         let moment = (hub.now(), (hub.random)());
-        let outbox = event::outbox(effect.tenant, &plan.events, moment, &hub.settings);
+        let outbox = event::outbox(effect.tenant, &plan.events, moment, &hub.settings, effect.correlation_id);
         let writes = lead.iter().cloned().chain(std::mem::take(&mut plan.writes)).chain(outbox);
         match hub.store.commit(writes.collect()).await? {
             Commit::Done => {

@@ -105,6 +105,8 @@ pub(crate) struct Effect<'a> {
     pub expects: Option<i64>,
     /// When it is applied.
     pub now: Timestamp,
+    /// What it came of, for the log.
+    pub correlation_id: Option<&'a str>,
 }
 
 impl<'a> Effect<'a> {
@@ -208,6 +210,7 @@ impl<'a> Effect<'a> {
             told: None,
             expects: None,
             now,
+            correlation_id: None,
         }
     }
 

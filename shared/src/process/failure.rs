@@ -105,6 +105,7 @@ impl Work<'_> {
         let own = Work {
             inbound_id: derived("inb", &parts),
             identity: self.identity.clone(),
+            correlation_id: self.correlation_id.clone(),
             event_type: self.event_type.clone(),
             ..*self
         };
@@ -135,7 +136,7 @@ impl Work<'_> {
             let writes = [marker.clone(), record.clone()].into_iter().chain(outbox.clone()).collect();
             match self.hub.store.commit(writes).await? {
                 Commit::Done => {
-                    self.hub.metrics.failure(self.event, &failure);
+                    self.hub.metrics.failure(self.event, &failure, &self.correlation_id);
                     return Ok(Ok(self.verdict(Status::Failed, Map::new(), Some(failure))));
                 }
                 Commit::Conflict => wait(self.hub, round).await,
@@ -153,17 +154,22 @@ impl Work<'_> {
         let about = json!({"system_id": self.event.system_id, "inbound_event_id": self.inbound_id});
         let draft = event::failure(&failure.id, OPERATION, &about, (&failure.code, &failure.error));
         let moment = (self.hub.now(), (self.hub.random)());
-        event::outbox(&self.event.tenant_id, &[draft], moment, &self.hub.settings).filter(|_| self.publishes)
+        let correlation_id = Some(self.correlation_id.as_str());
+        event::outbox(&self.event.tenant_id, &[draft], moment, &self.hub.settings, correlation_id)
+            .filter(|_| self.publishes)
     }
 
     fn failure_item(&self, failure: &Failure) -> Item {
         let event = self.event;
         let (received, now) = (millis_text(event.received_at), self.hub.now());
         let before = event.replay.as_ref().map_or(0, |replay| replay.attempts);
+        // Mostly the one that follows from the identity again.
+        let correlation_id = Some(self.correlation_id.as_str()).filter(|id| *id != event.inbound_id(&self.identity));
         let item = Item::new(&failure_key(&event.tenant_id, &failure.id))
             .listed(&failure_list(&event.tenant_id), now)
             .text("op", OPERATION)
             .text("inb", self.inbound_id.as_str())
+            .text("cor", correlation_id.unwrap_or_default())
             .text("code", failure.code.as_str())
             .text("err", failure.error.as_str())
             .text("first", received)

@@ -123,6 +123,7 @@ fn event_of(item: &Item, tenant: &TenantId, received_at: Timestamp) -> Option<In
         headers: serde_json::from_str(item.get_text("hdr").unwrap_or("{}")).unwrap_or_default(),
         warnings: Vec::new(),
         replay: None,
+        correlation_id: item.get_text("cor").map(str::to_owned),
     })
 }
 
@@ -133,7 +134,7 @@ pub fn replay_of_failure(failure: &Item, tenant: &TenantId) -> Option<InboundEve
     let event = event_of(failure, tenant, failure.get_text("first")?.parse().ok()?)?;
     let attempts = failure.get_number("attempts").and_then(|n| n.try_into().ok()).unwrap_or_default();
     let (event_id, failure_id) = (failure.get_text("eid")?.to_owned(), failure.get_text("sk").map(str::to_owned));
-    Some(InboundEvent { replay: Some(Replay { event_id, failure_id, attempts }), ..event })
+    Some(again(event, Replay { event_id, failure_id, attempts }))
 }
 
 /// A kept inbound event, to be sent through again with today's mapping; `None` where the item isn't one or is no longer
@@ -142,7 +143,12 @@ pub fn replay_of_failure(failure: &Item, tenant: &TenantId) -> Option<InboundEve
 pub fn replay_of_event(item: &Item, tenant: &TenantId) -> Option<InboundEvent> {
     let kept = KeptEvent::from_item(item)?;
     let event = event_of(item, tenant, kept.received_at)?;
-    Some(InboundEvent { replay: Some(Replay { event_id: kept.event_id, failure_id: None, attempts: 0 }), ..event })
+    Some(again(event, Replay { event_id: kept.event_id, failure_id: None, attempts: 0 }))
+}
+
+fn again(event: InboundEvent, replay: Replay) -> InboundEvent {
+    let correlation_id = event.correlation_id.clone().unwrap_or_else(|| event.inbound_id(&replay.event_id));
+    InboundEvent { replay: Some(replay), correlation_id: Some(correlation_id), ..event }
 }
 
 /// The body that an item keeps, and whether it is a form.

@@ -73,7 +73,7 @@ pub async fn queued(hub: &Hub, target: &Target, event: &InboundEvent, payload: &
     if note {
         let item = kept::item(hub, event, &work.note(Status::Queued, &Map::new(), &[]));
         if let Err(error) = hub.store.put(item, ABSENT, Values::new()).await {
-            tracing::debug!(%error, "the record of a queued event will be made when it is applied");
+            tracing::debug!(correlation_id = work.correlation_id, %error, "the record of a queued event will be made when it is applied");
         }
     }
     work.verdict(Status::Queued, Map::new(), None)
@@ -107,6 +107,8 @@ struct Work<'a> {
     attempts: u32,
     identity: String,
     inbound_id: String,
+    /// What its log lines are found by: one for all that has this identity, also where a body is another one.
+    correlation_id: String,
     event_type: String,
 }
 
@@ -134,8 +136,10 @@ impl<'a> Work<'a> {
     fn new(hub: &'a Hub, target: Option<&Target>, event: &'a InboundEvent, payload: &'a Value) -> Self {
         let identity = event.identity(target.map(|target| &*target.integration.rule), payload);
         let inbound_id = event.inbound_id(&identity);
+        let correlation_id = event.correlation_id.clone().unwrap_or_else(|| inbound_id.clone());
         let publishes = target.is_some_and(|target| target.tenant.publishes);
-        Self { hub, event, payload, publishes, attempts: 1, identity, inbound_id, event_type: String::new() }
+        let event_type = String::new();
+        Self { hub, event, payload, publishes, attempts: 1, identity, inbound_id, correlation_id, event_type }
     }
 
     /// Applies what an event says. Where the system is kept in step with us, what it says is judged by what is known of the
@@ -150,7 +154,8 @@ impl<'a> Work<'a> {
         let event_key = self.inbound_id.get(4..20).unwrap_or_default();
         for round in 0..ROUNDS_MAX {
             let effect = Effect::of_event(self.hub, context, target, (self.event, event_key, &self.identity), &mapped);
-            if let Some(verdict) = self.apply(&effect.await?, &warnings).await? {
+            let effect = Effect { correlation_id: Some(&self.correlation_id), ..effect.await? };
+            if let Some(verdict) = self.apply(&effect, &warnings).await? {
                 return Ok(verdict);
             }
             wait(self.hub, round).await;
@@ -232,6 +237,7 @@ impl<'a> Work<'a> {
             event_id: self.identity.clone(),
             event_type: self.event_type.clone(),
             inbound_id: self.inbound_id.clone(),
+            correlation_id: self.correlation_id.clone(),
             data,
             failure,
         }
@@ -261,7 +267,7 @@ impl<'a> Work<'a> {
             let note = Note { id: &id, ..self.note(Status::Duplicate, &verdict.data, &[]) };
             if let Err(error) = self.hub.store.put(kept::item(self.hub, self.event, &note), ABSENT, Values::new()).await
             {
-                tracing::warn!(%error, "the record of a repeat couldn't be kept");
+                tracing::warn!(correlation_id = self.correlation_id, %error, "the record of a repeat couldn't be kept");
             }
         }
         verdict

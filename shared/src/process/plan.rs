@@ -204,8 +204,8 @@ fn in_step(effect: &Effect<'_>, before: Option<&Record>, (version, after): &Stor
     let found_by = matches::writes(effect.tenant, kind, id, (before, after));
     let is_told = !effect.syncs.is_empty() && is_visible(kind, before, after);
     let places = effect.syncs.iter().filter(|_| is_told).filter_map(|system| place_of(effect, system));
-    let marks = places.map(|place| link::mark(&place, *version, effect.now));
-    let own = effect.told.iter().flat_map(|told| told.writes((*version, after), effect.now));
+    let marks = places.map(|place| link::mark(&place, *version, effect.now, effect.correlation_id));
+    let own = effect.told.iter().flat_map(|told| told.writes((*version, after), effect.now, effect.correlation_id));
     let others = found_by.chain(marks).map(|write| (write, Subject::Other));
     others.chain(own.map(|write| (write, Subject::Link))).collect()
 }

@@ -15,6 +15,8 @@ pub struct Verdict {
     pub event_type: String,
     /// The inbound event's record.
     pub inbound_id: String,
+    /// What its log lines are found by: the id of the record that the sender's identity of the event stands for.
+    pub correlation_id: String,
     /// What it made, of the first time where it is a repeat.
     pub data: Map<String, Value>,
     /// Why it failed: a stable code and a sentence.

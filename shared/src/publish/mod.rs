@@ -56,6 +56,7 @@ enum Attribute {
 pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error> {
     let records = event.payload.get("Records").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (mut messages, mut of, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut lines: Vec<Line> = Vec::new();
     for (n, record) in records.iter().enumerate() {
         let Some((context, events)) = read(record) else {
             // Whatever it is, it stays so: the next ones mustn't wait for it.
@@ -65,19 +66,21 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error
         let subscriptions = match hub.subscriptions.all(&hub.store, &context, hub.now()).await {
             Ok(subscriptions) => subscriptions,
             Err(error) => {
-                tracing::warn!(tenant = %context.tenant(), %error, "events can't be published now");
+                let correlation_id = correlation_of(&events);
+                tracing::warn!(tenant = %context.tenant(), correlation_id, %error, "events can't be published now");
                 failed.push(n);
                 continue;
             }
         };
+        let before = messages.len();
         for (id, event) in &events {
             for delivery in deliveries(&context, &subscriptions, (id, event)) {
                 of.push(n);
                 messages.push(now(delivery));
             }
         }
+        lines.push(Line { n, context, events, deliveries: messages.len() - before });
     }
-    let count = messages.len();
     let taken = if messages.is_empty() { Ok(Vec::new()) } else { hub.store.enqueue_all(messages).await };
     let taken = taken.unwrap_or_else(|error| {
         tracing::warn!(%error, "no delivery can be queued now");
@@ -86,10 +89,34 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error
     failed.extend(of.iter().enumerate().filter(|(position, _)| !taken.contains(position)).map(|(_, n)| *n));
     failed.sort_unstable();
     failed.dedup();
-    tracing::info!(records = records.len(), deliveries = count, failed = failed.len(), "published");
+    for line in &lines {
+        line.log(failed.contains(&line.n));
+    }
     let failures = failed.iter().filter_map(|n| records.get(*n)).map(sequence_number);
     let failures: Vec<Value> = failures.map(|number| json!({"itemIdentifier": number})).collect();
     Ok(json!({"batchItemFailures": failures}))
+}
+
+/// What one item of the outbox was made into.
+struct Line {
+    n: usize,
+    context: TenantContext,
+    events: Vec<(String, Event)>,
+    deliveries: usize,
+}
+
+impl Line {
+    /// `failed`: not all of the deliveries are queued, and the stream gives the item again.
+    fn log(&self, failed: bool) {
+        let (tenant, correlation_id) = (self.context.tenant(), correlation_of(&self.events));
+        let (events, deliveries) = (self.events.len(), self.deliveries);
+        tracing::info!(%tenant, correlation_id, events, deliveries, failed, "published");
+    }
+}
+
+/// The events of one change came of one thing.
+fn correlation_of(events: &[(String, Event)]) -> Option<&str> {
+    events.first()?.1.correlation_id.as_deref()
 }
 
 fn sequence_number(record: &Value) -> &str {
@@ -121,8 +148,9 @@ fn deliveries<'a>(
     let tenant = context.tenant();
     let wanting = subscriptions.iter().filter(move |s| s.is_active() && s.wants(tenant, id, event));
     wanting.map(move |subscription| {
+        let correlation_id = event.correlation_id.clone();
         let event = (event.data.len() <= EVENT_BYTES_MAX).then(|| event.clone());
-        Deliver { event, ..Deliver::first(tenant, &subscription.id, id) }
+        Deliver { event, correlation_id, ..Deliver::first(tenant, &subscription.id, id) }
     })
 }
 

@@ -262,6 +262,7 @@ impl Taken {
             headers,
             warnings,
             replay: None,
+            correlation_id: None,
         };
         Self { event, payload }
     }
@@ -275,12 +276,17 @@ async fn handle(
     taken: &Taken,
     over: Option<i64>,
 ) -> Result<Verdict, Refused> {
+    let InboundEvent { tenant_id: tenant, system_id: system, .. } = &taken.event;
+    let correlation_id = || {
+        let rule = Some(&*target.integration.rule);
+        taken.event.inbound_id(&taken.event.identity(rule, &taken.payload))
+    };
     let (reason, delay) = match over {
         Some(seconds) => (Reason::RateLimited, Duration::from_secs(seconds.unsigned_abs())),
         None => match process(hub, context, target, &taken.event, &taken.payload).await {
             Ok(verdict) => return Ok(verdict),
             Err(error) => {
-                tracing::warn!(tenant = %target.tenant_id, system = %target.integration.system_id, %error, "an event can't be applied now");
+                tracing::warn!(%tenant, %system, correlation_id = correlation_id(), %error, "an event can't be applied now");
                 let first = schedule::delay(&target.integration.retry, 0, None, (hub.random)());
                 if first.is_none()
                     && let Ok(verdict) = give_up(hub, context, Some(target), (&taken.event, 1), &error).await
@@ -291,7 +297,8 @@ async fn handle(
             }
         },
     };
-    match hub.defer(Waiting { event: taken.event.clone(), attempt: 0, reason, due: hub.now() }, delay).await {
+    let event = InboundEvent { correlation_id: Some(correlation_id()), ..taken.event.clone() };
+    match hub.defer(Waiting { event, attempt: 0, reason, due: hub.now() }, delay).await {
         // While the table is down, a note would only cost time.
         Ok(()) => Ok(queued(hub, target, &taken.event, &taken.payload, over.is_some()).await),
         Err(error) => Err(Refused::Unavailable(error.to_string())),

@@ -47,6 +47,7 @@ pub(super) async fn adopt(
         let mut effect = Effect::bare((&place.tenant, &place.system), (kind, other.to_owned()), "merged", now);
         // Later than all that is said of it, however far the other side's clock is ahead of ours.
         effect.stamp = Stamp::new(Some(now.max(record.last_at())), u16::MAX, now);
+        effect.correlation_id = link.correlation_id.as_deref();
         effect.fields = Changed::from([(DELETED.to_owned(), (true.into(), Merge::Last))]);
         run.complete(&mut effect);
         match change(run.hub, &effect, &lead).await? {
@@ -83,6 +84,7 @@ async fn take_in(
     let own = (place.entity.kind(), place.record_id.clone());
     let mut effect = Effect::bare((&place.tenant, &place.system), own, other, run.hub.now());
     effect.stamp = Stamp::new(Some(at), 0, at);
+    effect.correlation_id = link.correlation_id.as_deref();
     effect.fields = fields;
     effect.unknown_phone = UnknownPhone::Create;
     run.complete(&mut effect);
@@ -95,7 +97,8 @@ async fn take_in(
 /// The id leads to another record that is ours by right: the two are told apart by a person.
 async fn taken(run: &Run<'_>, sending: &Sending, (external_id, other): (&str, &str)) -> Result<(), StoreError> {
     let error = CallError::AnotherId { external_id: external_id.to_owned() };
-    tracing::warn!(tenant = %sending.place.tenant, record = sending.place.record_id, other, "two records are one over there");
+    let (Place { tenant, record_id, .. }, correlation_id) = (&sending.place, &sending.link.correlation_id);
+    tracing::warn!(%tenant, record = record_id, correlation_id, other, "two records are one over there");
     Box::pin(run.failed(sending, &error)).await
 }
 

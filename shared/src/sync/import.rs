@@ -209,11 +209,15 @@ impl Run<'_> {
             let names = (external_id.as_str(), event_key);
             let mut effect = Effect::new(&scope.tenant, &scope.system, names, now, mapped.clone());
             self.complete(&mut effect);
+            effect.correlation_id = self.correlation_id;
             if let Some(outbound) = outbound {
                 effect.judge(self.hub, self.context, (scope.entity, outbound), &external_id).await?;
             }
             match change(self.hub, &effect, &[]).await? {
-                Changed::Done { .. } => return Ok(TakenIn::Done { matched: is_matched }),
+                Changed::Done { .. } => {
+                    self.count_synced();
+                    return Ok(TakenIn::Done { matched: is_matched });
+                }
                 Changed::Refused(_) | Changed::Obstacle(Obstacle::LinkChanged) => wait(self.hub, round).await,
                 Changed::Obstacle(obstacle) => {
                     return self.keep(record, (obstacle.code(), obstacle.sentence()), failure).await;
@@ -251,7 +255,7 @@ impl Run<'_> {
             .number("attempts", attempts + 1)
             .bytes("body", codec::pack(record.to_string().as_bytes()));
         hub.store.put(item, "", Vec::new()).await?.ok();
-        hub.metrics.sync_failed(scope, &kept);
+        hub.metrics.sync_failed(scope, &kept, self.correlation_id);
         Ok(TakenIn::Failed)
     }
 }

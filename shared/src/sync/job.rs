@@ -20,7 +20,7 @@ use crate::{
     connector::Connector,
     hub::Hub,
     limits::outbound::Quota,
-    operation::{Operation, SyncJob, SyncTask},
+    operation::{MessageError, Operation, SyncJob, SyncTask},
     process::stored,
     registry::{self, integration_key},
     schedule::{KEEP_AGAIN, SUSPENDED_AGAIN},
@@ -67,51 +67,59 @@ fn work_off<'a>(hub: &'a Hub, message: &'a SqsMessage, end: Option<Timestamp>) -
                     done => Ok(done?),
                 }
             }
-            // Put into the wrong queue by hand.
-            other => Ok(hub.send_at(&other, hub.now()).await?),
+            _ => Err(MessageError::WrongQueue.into()),
         }
     })
 }
 
-/// Sends a job on its way, to be done at `due`.
+/// Sends a job on its way, to be done at `due`, for an API call if one asks for it.
 ///
 /// # Errors
 /// [`StoreError`] where AWS doesn't take it.
-pub async fn ask(hub: &Hub, scope: &Scope, task: SyncTask, due: Timestamp) -> Result<(), StoreError> {
-    hub.send_at(&Operation::Sync(job(scope, task, Some(due))), due).await
+pub async fn ask(
+    hub: &Hub,
+    scope: &Scope,
+    task: SyncTask,
+    due: Timestamp,
+    correlation_id: Option<&str>,
+) -> Result<(), StoreError> {
+    hub.send_at(&Operation::Sync(job(scope, task, Some(due), correlation_id)), due).await
 }
 
 /// Lets a job come again soon, where AWS fails for the moment: left to SQS, it would come after half an hour, and be a dead
 /// letter before a longer outage is over.
 async fn put_back(hub: &Hub, job: SyncJob, error: &StoreError) -> Result<(), StoreError> {
-    let SyncJob { tenant_id, system_id, entity, .. } = &job;
-    tracing::warn!(tenant = %tenant_id, system = %system_id, entity = entity.as_str(), %error, "a sync comes again");
+    let SyncJob { tenant_id: tenant, system_id: system, entity, correlation_id, .. } = &job;
+    tracing::warn!(%tenant, %system, entity = entity.as_str(), correlation_id, %error, "a sync comes again");
     let due = hub.now().saturating_add(KEEP_AGAIN).unwrap_or(Timestamp::MAX);
     hub.send_at(&Operation::Sync(SyncJob { due: Some(due), ..job }), due).await
 }
 
 async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Timestamp>) -> Result<(), StoreError> {
-    let SyncJob { tenant_id: tenant, system_id: system, entity, task, due } = job;
+    let SyncJob { tenant_id: tenant, system_id: system, entity, task, due, correlation_id } = job;
+    let correlation_id = correlation_id.as_deref();
     let scope = &Scope { tenant, system, entity };
     if let Some(due) = due.filter(|due| *due > hub.now()) {
-        return ask(hub, scope, task, due).await;
+        return ask(hub, scope, task, due, correlation_id).await;
     }
     let target = hub.registry.find_outbound(&hub.store, &scope.tenant, &scope.system, hub.now()).await?;
     let outbound = target.as_ref().and_then(|target| target.integration.outbound.clone());
     let Some((target, outbound)) = target.zip(outbound) else {
-        tracing::info!(tenant = %scope.tenant, system = %scope.system, "nothing is sent to a system that is gone or inactive");
+        tracing::info!(tenant = %scope.tenant, system = %scope.system, correlation_id, "nothing is sent to a system that is gone or inactive");
         let owner = registry::tenant(&hub.store, context).await?;
         if owner.is_some_and(|owner| !owner.active && owner.deleting_since.is_none()) {
             // What is marked stays so, and the schedule makes a job for it once the tenant isn't suspended any more.
             let again = hub.now().saturating_add(SUSPENDED_AGAIN).unwrap_or(Timestamp::MAX);
-            return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again).await };
+            return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again, correlation_id).await };
         }
         return forget(hub, scope, end).await;
     };
     let Some(plan) = outbound.entity(scope.entity) else { return Ok(()) };
     let task = match task {
-        SyncTask::MarkAll { after } => match mark_all(hub, scope, after, end).await? {
-            Some(after) => return ask(hub, scope, SyncTask::MarkAll { after: Some(after) }, hub.now()).await,
+        SyncTask::MarkAll { after } => match mark_all(hub, scope, after, end, correlation_id).await? {
+            Some(after) => {
+                return ask(hub, scope, SyncTask::MarkAll { after: Some(after) }, hub.now(), correlation_id).await;
+            }
             None => SyncTask::Send,
         },
         task => task,
@@ -119,7 +127,7 @@ async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Time
     let health = hub.store.get(&system_key(&scope.tenant, &scope.system)).await?;
     let health = health.as_ref().map(Health::from_item).unwrap_or_default();
     if let Some(until) = health.pause(hub.now()) {
-        return ask(hub, scope, task, until).await;
+        return ask(hub, scope, task, until, correlation_id).await;
     }
     // Before the lease, which would outlive a failure.
     let secrets = hub.secrets.get(&scope.tenant, hub.now()).await?;
@@ -127,10 +135,15 @@ async fn work(hub: &Hub, context: &TenantContext, job: SyncJob, end: Option<Time
     let connector = Connector::new(hub, context, &scope.system, &outbound, secrets.credentials(&scope.system), &quota);
     let Some((lease, left)) = state::take(hub, scope).await? else {
         let again = hub.now().saturating_add(AFTER_ANOTHER).unwrap_or(Timestamp::MAX);
-        return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again).await };
+        return if task == SyncTask::Send { Ok(()) } else { ask(hub, scope, task, again, correlation_id).await };
     };
-    let run = Run::new(hub, context, scope, (&target, plan), (&connector, &quota), &lease, end, &health);
-    with_lease(&run, hub, scope, (&task, &left)).await
+    let run =
+        Run::new(hub, context, scope, (&target, plan), (&connector, &quota), &lease, (end, correlation_id), &health);
+    let began = hub.now();
+    let done = with_lease(&run, hub, scope, (&task, &left)).await;
+    let ms = hub.now().as_millisecond() - began.as_millisecond();
+    hub.metrics.synced(scope, task.name(), (run.synced(), ms), correlation_id);
+    done
 }
 
 async fn with_lease(
@@ -153,7 +166,7 @@ async fn with_lease(
     if let Some(stop) = &stop {
         // A lease that is lost is another run's, and so is the rest.
         let Some(due) = resumption(stop, hub.now()) else { return Ok(()) };
-        return ask(hub, scope, task.clone(), due).await;
+        return ask(hub, scope, task.clone(), due, run.correlation_id).await;
     }
     wait_for_next(hub, scope).await
 }
@@ -182,7 +195,7 @@ async fn wait_for_next(hub: &Hub, scope: &Scope) -> Result<(), StoreError> {
     let due = sort.and_then(|sort| sort.rsplit('#').next()?.parse::<Timestamp>().ok());
     let soon = hub.now().saturating_add(SOON).unwrap_or(Timestamp::MAX);
     match due.filter(|due| *due < soon) {
-        Some(due) => ask(hub, scope, SyncTask::Send, due.max(hub.now())).await,
+        Some(due) => ask(hub, scope, SyncTask::Send, due.max(hub.now()), None).await,
         None => Ok(()),
     }
 }
@@ -212,6 +225,7 @@ async fn mark_all(
     scope: &Scope,
     mut after: Option<String>,
     end: Option<Timestamp>,
+    correlation_id: Option<&str>,
 ) -> Result<Option<String>, StoreError> {
     let partition = format!("{}#{}", scope.tenant, scope.entity.kind().name());
     let range = Range::prefixed(&format!("{}_", scope.entity.kind().name()));
@@ -222,7 +236,7 @@ async fn mark_all(
             .items
             .iter()
             .filter_map(version)
-            .map(|(id, version)| mark(&scope.place(&id), version, hub.now()))
+            .map(|(id, version)| mark(&scope.place(&id), version, hub.now(), correlation_id))
             .collect();
         if !marks.is_empty() {
             hub.store.commit(marks).await?;

@@ -88,10 +88,15 @@ pub fn external_write(place: &Place, external_id: &str, instead_of: Option<&str>
     }
 }
 
-/// The write that marks a record, whatever is known of it: it changed to `version` at `now`.
+/// The write that marks a record, whatever is known of it: it changed to `version` at `now`, because of what the log finds by
+/// `correlation_id`.
 #[must_use]
-pub fn mark(place: &Place, version: i64, now: Timestamp) -> Write {
-    Write::Update(marking(place, now).set("dirty", number(version)))
+pub fn mark(place: &Place, version: i64, now: Timestamp, correlation_id: Option<&str>) -> Write {
+    let marking = marking(place, now).set("dirty", number(version));
+    Write::Update(match correlation_id {
+        Some(id) => marking.set("cor", AttributeValue::S(id.to_owned())),
+        None => marking.remove("cor"),
+    })
 }
 
 /// What marks a record once more that failed: its tries begin anew.
@@ -153,6 +158,8 @@ pub struct Link {
     pub error: Option<String>,
     /// The failure that holds it.
     pub failure_id: Option<String>,
+    /// What the log finds the record's latest change by, until both sides agree.
+    pub correlation_id: Option<String>,
 }
 
 impl Link {
@@ -174,6 +181,7 @@ impl Link {
             in_doubt: number("doubt") != 0,
             error: text("err"),
             failure_id: text("fail"),
+            correlation_id: text("cor"),
         }
     }
 
@@ -195,7 +203,8 @@ impl Link {
             .text("ext", self.external_id.as_deref().unwrap_or_default())
             .text("known", known)
             .text("err", self.error.as_deref().unwrap_or_default())
-            .text("fail", self.failure_id.as_deref().unwrap_or_default());
+            .text("fail", self.failure_id.as_deref().unwrap_or_default())
+            .text("cor", self.correlation_id.as_deref().unwrap_or_default());
         for (name, value) in
             [("tries", i64::from(self.tries)), ("made", self.creations), ("doubt", i64::from(self.in_doubt))]
         {
@@ -211,8 +220,9 @@ impl Link {
     }
 
     /// Marks it as changed to `version`, where it isn't marked.
-    pub fn mark(&mut self, version: i64, now: Timestamp) {
+    pub fn mark(&mut self, version: i64, now: Timestamp, correlation_id: Option<&str>) {
         self.dirty = version;
+        self.correlation_id = correlation_id.map(str::to_owned);
         self.mark = self.mark.or(Some(Mark { due: now, since: now }));
     }
 

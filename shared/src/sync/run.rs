@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -63,7 +63,11 @@ pub(super) struct Run<'a> {
     pub lease: &'a Lease,
     /// When it begins nothing more.
     pub end: Option<Timestamp>,
+    /// The API call that asked for it, for the log.
+    pub correlation_id: Option<&'a str>,
     tally: Mutex<Tally>,
+    /// Records that were sent or taken in.
+    synced: AtomicI64,
     again: AtomicBool,
     /// Whether the system took anything in this run.
     got_through: AtomicBool,
@@ -83,7 +87,7 @@ impl<'a> Run<'a> {
         (target, plan): (&'a Target, &'a EntityPlan),
         (connector, quota): (&'a Connector<'a>, &'a Quota<'a>),
         lease: &'a Lease,
-        end: Option<Timestamp>,
+        (end, correlation_id): (Option<Timestamp>, Option<&'a str>),
         health: &Health,
     ) -> Self {
         Self {
@@ -96,7 +100,9 @@ impl<'a> Run<'a> {
             quota,
             lease,
             end,
+            correlation_id,
             tally: Mutex::default(),
+            synced: AtomicI64::default(),
             again: AtomicBool::new(false),
             got_through: AtomicBool::new(false),
             strikes: Mutex::new(health.strikes),
@@ -106,6 +112,15 @@ impl<'a> Run<'a> {
     /// Something is to be looked at once more before the run ends.
     pub(super) fn look_again(&self, so: bool) {
         self.again.fetch_or(so, Ordering::Relaxed);
+    }
+
+    /// A record was sent or taken in.
+    pub(super) fn count_synced(&self) {
+        self.synced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn synced(&self) -> i64 {
+        self.synced.load(Ordering::Relaxed)
     }
 
     /// Counts.

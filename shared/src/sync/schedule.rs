@@ -50,7 +50,7 @@ async fn schedule(hub: &Hub, entity: Entity, shard: u32) -> Result<usize, StoreE
         if let Some((scope, due)) = &next
             && *due <= now
         {
-            let message = Operation::Sync(job(scope, SyncTask::Send, None)).to_message();
+            let message = Operation::Sync(job(scope, SyncTask::Send, None, None)).to_message();
             jobs.push(Delayed { message, delay_seconds: 0 });
         }
         if jobs.len() >= JOBS_AT_ONCE || next.is_none() {
@@ -70,8 +70,9 @@ fn scope(sort: &str, entity: Entity) -> Option<(Scope, Timestamp)> {
     Some((Scope { tenant, system, entity }, next()?.parse().ok()?))
 }
 
-/// A job of a scope.
+/// A job of a scope, for an API call if one asks for it.
 #[must_use]
-pub fn job(scope: &Scope, task: SyncTask, due: Option<Timestamp>) -> SyncJob {
-    SyncJob { tenant_id: scope.tenant.clone(), system_id: scope.system.clone(), entity: scope.entity, task, due }
+pub fn job(scope: &Scope, task: SyncTask, due: Option<Timestamp>, correlation_id: Option<&str>) -> SyncJob {
+    let Scope { tenant: tenant_id, system: system_id, entity } = scope.clone();
+    SyncJob { tenant_id, system_id, entity, task, due, correlation_id: correlation_id.map(str::to_owned) }
 }

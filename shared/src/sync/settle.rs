@@ -87,7 +87,7 @@ impl Run<'_> {
             if moved {
                 return Vec::new();
             }
-            (link.mark, link.tries, link.error) = (None, 0, None);
+            (link.mark, link.tries, link.error, link.correlation_id) = (None, 0, None, None);
             let failure = link.failure_id.take().map(|id| Write::Delete(failure_key(&sending.place.tenant, &id)));
             failure.into_iter().collect()
         };
@@ -116,7 +116,7 @@ impl Run<'_> {
             (link.tries, link.in_doubt, link.error) = (0, false, None);
             let failure = link.failure_id.take().map(|id| Write::Delete(failure_key(&place.tenant, &id)));
             if !moved {
-                link.mark = None;
+                (link.mark, link.correlation_id) = (None, None);
             }
             let external = is_new.then(|| external_write(place, &written.external_id, None));
             external.into_iter().chain(failure).collect()
@@ -134,6 +134,9 @@ impl Run<'_> {
                 self.look_again(true);
             }
         }
+        self.count_synced();
+        tracing::debug!(tenant = %place.tenant, system = %place.system, record = place.record_id,
+            correlation_id = sending.link.correlation_id, "a record was sent");
         self.tally(|tally| {
             tally.sent += 1;
             tally.failed -= i64::from(was_failed);
@@ -177,7 +180,7 @@ impl Run<'_> {
         }
         let sentence = error.for_tenant();
         tracing::info!(tenant = %sending.place.tenant, system = %sending.place.system, record = sending.place.record_id,
-            tries = sending.link.tries, code = error.code(), "a record couldn't be sent");
+            correlation_id = sending.link.correlation_id, tries = sending.link.tries, code = error.code(), "a record couldn't be sent");
         self.tally(|tally| (tally.error, tally.is_well) = (Some(sentence.clone()), false));
         let policy = &self.target.integration.retry;
         let tries = sending.link.tries;
@@ -240,7 +243,8 @@ impl Run<'_> {
         let about = json!({"system_id": place.system, "entity_type": place.entity, "record_id": place.record_id});
         let draft = event::failure(&failure.id, OPERATION, &about, (&failure.code, &failure.error));
         let moment = (hub.now(), (hub.random)());
-        let outbox = event::outbox(&place.tenant, &[draft], moment, &hub.settings);
+        let correlation_id = sending.link.correlation_id.as_deref();
+        let outbox = event::outbox(&place.tenant, &[draft], moment, &hub.settings, correlation_id);
         let outbox = outbox.filter(|_| self.target.tenant.publishes);
         let kept = |link: &mut Link, moved: bool| {
             note_doubt(link, sending, error);
@@ -254,7 +258,7 @@ impl Run<'_> {
             [record.clone()].into_iter().chain(outbox.clone()).collect()
         };
         self.write_link(sending, kept).await?;
-        hub.metrics.sync_failed(self.scope, &failure);
+        hub.metrics.sync_failed(self.scope, &failure, correlation_id);
         if sending.link.failure_id.is_none() {
             self.tally(|tally| tally.failed += 1);
         }

@@ -125,7 +125,12 @@ impl Told {
 
     /// The writes for the record as it is now: what the system has is noted, and the record is marked where both sides differ.
     #[must_use]
-    pub fn writes(&self, (version, record): (i64, &Record), now: Timestamp) -> Vec<Write> {
+    pub fn writes(
+        &self,
+        (version, record): (i64, &Record),
+        now: Timestamp,
+        correlation_id: Option<&str>,
+    ) -> Vec<Write> {
         if self.is_stale {
             return Vec::new();
         }
@@ -139,7 +144,7 @@ impl Told {
             let shown = shown(self.place.entity, &self.place.record_id, &self.place.system, record);
             let values = shown.map(|shown| values(plan, &shown));
             if link.need(values.as_ref(), plan.deletes()) != Need::Nothing {
-                link.mark(version, now);
+                link.mark(version, now, correlation_id);
             }
         }
         self.external.clone().into_iter().chain([link.write(&self.place)]).collect()

@@ -40,7 +40,7 @@ pub async fn change(hub: &Hub, scope: &Scope, contacts: Range<usize>, version: i
         let mut items = Vec::new();
         for ((n, place), link) in chunk.iter().zip(&places).zip(links) {
             let mut link = link.as_ref().map(Link::from_item).unwrap_or_default();
-            link.mark(version, hub.now());
+            link.mark(version, hub.now(), None);
             let Write::Put { item, .. } = link.write(place) else { unreachable!("a link is put") };
             let doc = serde_json::to_string(&contact(hub, *n, version)).unwrap();
             let record = Item::new(&Key::of(&scope.tenant, "con", place.record_id.as_str()));
@@ -74,7 +74,7 @@ fn contact(hub: &Hub, n: usize, version: i64) -> Record {
 
 /// Invokes the function as the runtime does, with a job as the schedule makes it.
 pub async fn run(hub: &Hub, scope: &Scope) {
-    let body = Operation::Sync(schedule::job(scope, SyncTask::Send, None)).to_message().body;
+    let body = Operation::Sync(schedule::job(scope, SyncTask::Send, None, None)).to_message().body;
     let record = json!({"messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78", "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
         "body": body, "attributes": {}, "messageAttributes": {}});
     let mut context = Context::default();

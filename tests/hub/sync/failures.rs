@@ -107,7 +107,7 @@ async fn what_isnt_taken_is_a_failure_at_once_and_holds_nobody_up() {
     let metrics = world.metrics();
     let counted: Vec<&Value> = metrics.iter().filter(|line| line["FailedSyncs"] == 1).collect();
     assert_eq!(counted.len(), 4, "{metrics:?}");
-    assert!(counted.iter().all(|line| line["tenant_id"] == tenant.id.as_str() && line["code"] == "invalid_record"));
+    assert!(counted.iter().all(|line| line["tenant"] == tenant.id.as_str() && line["code"] == "invalid_record"));
     run(&world, Duration::from_mins(30)).await;
     assert!(crm.asked().is_empty(), "it isn't tried again by itself");
 }

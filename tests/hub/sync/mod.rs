@@ -52,7 +52,7 @@ async fn synced_with(more: Value, outbound: Value) -> (World, Tenant, Arc<Crm>) 
     (world, tenant, crm)
 }
 
-async fn synced() -> (World, Tenant, Arc<Crm>) {
+pub async fn synced() -> (World, Tenant, Arc<Crm>) {
     synced_with(json!({}), json!({})).await
 }
 
@@ -64,7 +64,7 @@ async fn run(world: &World, time: Duration) {
 }
 
 /// Has what changed sent now.
-async fn sync(world: &World, tenant: &Tenant, entity: &str) {
+pub async fn sync(world: &World, tenant: &Tenant, entity: &str) {
     ask(world, tenant, entity, json!({})).await;
     run(world, Duration::from_secs(5)).await;
 }
@@ -116,5 +116,5 @@ fn batch(tenant: &Tenant) -> Value {
         system: SystemId::parse("external_crm").unwrap(),
         entity: Entity::Contact,
     };
-    json!({"Records": [{"messageId": "1", "body": Operation::Sync(job(&scope, SyncTask::Send, None)).to_message().body}]})
+    json!({"Records": [{"messageId": "1", "body": Operation::Sync(job(&scope, SyncTask::Send, None, None)).to_message().body}]})
 }

@@ -34,6 +34,7 @@ fn the_bundled_template_is_read() {
             ("EVENT_RETENTION_DAYS", "30"),
             ("FAILURE_RETENTION_DAYS", "90"),
             ("INBOUND_RETENTION_DAYS", "30"),
+            ("LOG_LEVEL", "INFO"),
             ("MAX_BODY_BYTES", "262144"),
             ("RETRY_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-RetryQueue"),
             ("SECRETS_PREFIX", "smrt/local/tenant/"),
@@ -42,6 +43,7 @@ fn the_bundled_template_is_read() {
             ("SYNC_CONTACTS_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-SyncContactsQueue"),
             ("SYNC_INTERACTIONS_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-SyncInteractionsQueue"),
             ("TABLE_NAME", "smrt-local-HubTable"),
+            ("TENANT_METRICS", "false"),
         ]
     );
     let authorizer =

@@ -166,7 +166,7 @@ fn outbox() -> Value {
     let settings = Settings::from_env(var).unwrap();
     let (tenant, at) = (TenantId::parse(TENANT).unwrap(), SIGNED_AT.parse().unwrap());
     let draft = event::phone_created(&NUMBER.to_owned().try_into().unwrap());
-    let Some(Write::Put { item, .. }) = event::outbox(&tenant, &[draft], (at, 7), &settings) else {
+    let Some(Write::Put { item, .. }) = event::outbox(&tenant, &[draft], (at, 7), &settings, None) else {
         panic!("no event")
     };
     let text = |name: &str| json!({"S": item.get_text(name).unwrap()});
@@ -193,7 +193,7 @@ fn delivery() -> Value {
 /// A batch of one job: what is marked is to be sent to a CRM that the demo tenant doesn't have.
 fn sync_job(entity: Entity, queue: &str) -> Value {
     let (tenant_id, system_id) = (TenantId::parse(TENANT).unwrap(), SystemId::parse("external_crm").unwrap());
-    let job = SyncJob { tenant_id, system_id, entity, task: SyncTask::Send, due: None };
+    let job = SyncJob { tenant_id, system_id, entity, task: SyncTask::Send, due: None, correlation_id: None };
     message_from(queue, &Operation::Sync(job).to_message().body)
 }
 
