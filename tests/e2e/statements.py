@@ -49,7 +49,7 @@ def statements(hub):
         if physical.startswith("arn:aws:iam::") and ":policy/" in physical:
             document = hub.aws.iam.get_policy_version(PolicyArn=physical, VersionId="v1")["PolicyVersion"]["Document"]
             for n, statement in enumerate(document["Statement"]):
-                yield f"{logical}.{statement['Sid']}", managed(hub, physical, less(document, n))
+                yield f"{logical}.{statement['Sid']}", managed(hub, physical, document, less(document, n))
         elif logical.endswith("Role"):
             for policy in hub.aws.iam.list_role_policies(RoleName=physical)["PolicyNames"]:
                 document = hub.aws.iam.get_role_policy(RoleName=physical, PolicyName=policy)["PolicyDocument"]
@@ -75,13 +75,20 @@ def inline(hub, role, policy, whole, document):
 
 
 @contextlib.contextmanager
-def managed(hub, arn, document):
-    version = hub.aws.iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+def managed(hub, arn, whole, document):
+    replace(hub, arn, document)
     try:
         yield
     finally:
-        hub.aws.iam.set_default_policy_version(PolicyArn=arn, VersionId="v1")
-        hub.aws.iam.delete_policy_version(PolicyArn=arn, VersionId=version["PolicyVersion"]["VersionId"])
+        replace(hub, arn, json.dumps(whole))
+
+
+def replace(hub, arn, document):
+    """Makes `document` the policy's only version."""
+    hub.aws.iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
+    for version in hub.aws.iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+        if not version["IsDefaultVersion"]:
+            hub.aws.iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
 
 
 if __name__ == "__main__":
