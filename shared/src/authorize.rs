@@ -8,21 +8,21 @@ use aws_lambda_events::event::apigw::{
 use lambda_runtime::{Error, LambdaEvent};
 use serde_json::{Value, json};
 
-use crate::{hub::Hub, keys};
+use crate::{hub::Edge, keys};
 
 /// Says whether the `Authorization: Bearer …` header carries a good key, and whose.
 ///
 /// # Errors
 /// Where the key can't be looked up; the gateway then answers 500 and keeps nothing.
 pub async fn handle(
-    hub: &Hub,
+    edge: &Edge,
     event: LambdaEvent<ApiGatewayV2CustomAuthorizerV2Request>,
 ) -> Result<ApiGatewayV2CustomAuthorizerSimpleResponse<Value>, Error> {
     let header = event.payload.headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or_default();
     let key =
         header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim());
     let grant = match key {
-        Some(key) => keys::check(&hub.store, key, hub.now()).await?,
+        Some(key) => keys::check(&edge.store, key, edge.now()).await?,
         None => None,
     };
     let mut answer = ApiGatewayV2CustomAuthorizerSimpleResponse::default();

@@ -72,18 +72,24 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
     /// Puts an entry of about `bytes` there, in place of an older one. One that alone would fill a quarter of the cache is
     /// not kept.
     pub fn put(&self, key: K, value: V, bytes: usize, now: Timestamp) {
-        let bytes = bytes.saturating_add(ENTRY_BYTES);
         let mut cache = self.locked();
         cache.remove(&key);
-        if bytes > cache.bytes_max / 4 {
-            return;
+        cache.put(key, Entry { at: now, bytes: bytes.saturating_add(ENTRY_BYTES), value });
+    }
+
+    /// The entry, however old; where there is none, a new one of about `bytes` is put there. Who asks at the same time gets the
+    /// same one.
+    pub fn get_or_put(&self, key: &K, new: impl FnOnce() -> V, bytes: usize, now: Timestamp) -> V
+    where
+        K: Clone,
+    {
+        let mut cache = self.locked();
+        if let Some(entry) = cache.lru.get(key) {
+            return entry.value.clone();
         }
-        cache.bytes += bytes;
-        cache.lru.put(key, Entry { at: now, bytes, value });
-        while cache.bytes > cache.bytes_max {
-            let Some((_, oldest)) = cache.lru.pop_lru() else { return };
-            cache.bytes -= oldest.bytes;
-        }
+        let value = new();
+        cache.put(key.clone(), Entry { at: now, bytes: bytes.saturating_add(ENTRY_BYTES), value: value.clone() });
+        value
     }
 
     /// Forgets an entry.
@@ -102,6 +108,19 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
 }
 
 impl<K: Hash + Eq, V> Entries<K, V> {
+    /// Puts an entry where there is none.
+    fn put(&mut self, key: K, entry: Entry<V>) {
+        if entry.bytes > self.bytes_max / 4 {
+            return;
+        }
+        self.bytes += entry.bytes;
+        self.lru.put(key, entry);
+        while self.bytes > self.bytes_max {
+            let Some((_, oldest)) = self.lru.pop_lru() else { return };
+            self.bytes -= oldest.bytes;
+        }
+    }
+
     fn remove<Q>(&mut self, key: &Q)
     where
         K: Borrow<Q>,

@@ -1,6 +1,11 @@
 //! What a running copy of a function holds: clients, settings, clock, randomness and caches.
+//!
+//! A copy has two faces. An [`Edge`] goes to the table by the function's own role: for what comes before a tenant is
+//! authenticated, and what is nobody's. A [`Hub`] acts for one tenant, and where sessions are on (docs/isolation.md), its calls
+//! carry that tenant's session. All that works on a tenant's data takes a `Hub`.
 
 use std::{
+    ops::Deref,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -21,7 +26,8 @@ use crate::{
     record::Record,
     registry::Registry,
     secrets::Secrets,
-    store::{Key, Store, StoreError},
+    store::{Key, Sessions, Store, StoreError},
+    tenant::TenantContext,
 };
 
 /// Reads the time. An argument everywhere, so that tests decide what time it is.
@@ -74,6 +80,8 @@ pub struct Settings {
     pub cursor_key: String,
     /// Whether callers on loopback are free of the limits by source address (contract §2: in `cargo local`).
     pub loopback_exempt: bool,
+    /// The role that each tenant's session takes on; empty where there are no sessions.
+    pub tenant_role_arn: String,
 }
 
 /// A setting that is missing or wrong.
@@ -145,20 +153,33 @@ impl Settings {
                 }
             },
             loopback_exempt: var("LOOPBACK_EXEMPT").is_some_and(|v| v == "true"),
+            tenant_role_arn: var("TENANT_ROLE_ARN").unwrap_or_default(),
         })
     }
 }
 
-/// One copy of a function and what it remembers between calls.
+/// One copy of a function, before it acts for a tenant.
+pub struct Edge {
+    held: Arc<Held>,
+    /// The table, by the function's own role, and the queues.
+    pub store: Store,
+}
+
+/// One copy of a function, acting for one tenant. Only [`Edge::acting_for`] makes it.
 pub struct Hub {
+    held: Arc<Held>,
+    /// The table, by the tenant's session where there are sessions, and the queues.
+    pub store: Store,
+}
+
+/// What a copy of a function holds and remembers between calls, but for its way to the table.
+pub struct Held {
     /// The deployment's settings.
     pub settings: Settings,
     /// The time.
     pub clock: Clock,
     /// Randomness.
     pub random: Random,
-    /// The table and the queues.
-    pub store: Store,
     /// Configuration of tenants and systems, cached.
     pub registry: Registry,
     /// Secrets of tenants, cached.
@@ -188,7 +209,7 @@ const PHONES_BYTES_MAX: usize = 1_000_000;
 /// What the tokens may take; one takes about 2 KB.
 const TOKENS_BYTES_MAX: usize = 1_000_000;
 
-impl Hub {
+impl Edge {
     /// A copy with empty caches. Makes no call.
     #[must_use]
     pub fn new(
@@ -201,8 +222,9 @@ impl Hub {
         let (for_sqs, for_secrets) = (aws.clone(), aws.clone());
         let sqs: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_sqs::Client::new(&for_sqs)));
         let secrets: Lazy<_> = LazyLock::new(Box::new(move || aws_sdk_secretsmanager::Client::new(&for_secrets)));
-        Self {
-            store: Store::new(aws_sdk_dynamodb::Client::new(aws), sqs, &settings),
+        let sessions = Sessions::new(&settings.tenant_role_arn, aws, &clock);
+        let store = Store::new(aws_sdk_dynamodb::Client::new(aws), sqs, &settings, sessions);
+        let held = Held {
             secrets: Secrets::new(secrets, &settings),
             registry: Registry::new(settings.config_ttl),
             sources: SourceLimits::new(settings.loopback_exempt),
@@ -216,7 +238,14 @@ impl Hub {
             settings,
             clock,
             random,
-        }
+        };
+        Self { held: Arc::new(held), store }
+    }
+
+    /// The same copy, acting for a tenant. Makes no call: where there are sessions, the first call to the table begins one.
+    #[must_use]
+    pub fn acting_for(&self, context: &TenantContext) -> Hub {
+        Hub { held: Arc::clone(&self.held), store: self.store.of_tenant(context) }
     }
 
     /// The copy that runs on AWS: environment, system clock, system randomness.
@@ -235,17 +264,9 @@ impl Hub {
         let send = outgoing::client(settings.reach, Arc::clone(&clock));
         Ok(Self::new(settings, &aws, (clock, Arc::new(system_random)), emit, send))
     }
+}
 
-    /// 256 random bits, for keys and secrets.
-    #[must_use]
-    pub fn random_bytes(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        let (first, second) = bytes.split_at_mut(16);
-        first.copy_from_slice(&(self.random)().to_be_bytes());
-        second.copy_from_slice(&(self.random)().to_be_bytes());
-        bytes
-    }
-
+impl Hub {
     /// Lets an event wait for `delay`; its `due` is set.
     ///
     /// # Errors
@@ -264,11 +285,39 @@ impl Hub {
         let moment = (self.now(), (self.random)());
         self.store.wait(operation.tenant(), operation.to_message(), due, moment).await
     }
+}
+
+impl Held {
+    /// 256 random bits, for keys and secrets.
+    #[must_use]
+    pub fn random_bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        let (first, second) = bytes.split_at_mut(16);
+        first.copy_from_slice(&(self.random)().to_be_bytes());
+        second.copy_from_slice(&(self.random)().to_be_bytes());
+        bytes
+    }
 
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+}
+
+impl Deref for Edge {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.held
+    }
+}
+
+impl Deref for Hub {
+    type Target = Held;
+
+    fn deref(&self) -> &Held {
+        &self.held
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::{
     connector::Entity,
     endpoint::Reach,
-    hub::Hub,
+    hub::{Edge, Hub},
     ids::{SystemId, TenantId},
     integration::{FieldError, Tenant, success_outcomes},
     keys,
@@ -114,8 +114,8 @@ const INTEGRATIONS_MAX: usize = 50;
 ///
 /// # Errors
 /// [`ProvisionError`], as Lambda reports errors.
-pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Provisioned, Diagnostic> {
-    let answer = provision(hub, event.payload).await;
+pub async fn handle(edge: &Edge, event: LambdaEvent<Value>) -> Result<Provisioned, Diagnostic> {
+    let answer = provision(edge, event.payload).await;
     match &answer {
         Ok(done) => {
             tracing::info!(tenant = %done.tenant_id, systems = done.integrations.len(), key = done.api_key.is_some(), "provisioned");
@@ -125,10 +125,11 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Provisioned,
     answer.map_err(Diagnostic::from)
 }
 
-async fn provision(hub: &Hub, request: Value) -> Result<Provisioned, ProvisionError> {
-    let order = check(request, hub.settings.reach).map_err(ProvisionError::Invalid)?;
+async fn provision(edge: &Edge, request: Value) -> Result<Provisioned, ProvisionError> {
+    let order = check(request, edge.settings.reach).map_err(ProvisionError::Invalid)?;
     // Only those whom IAM lets invoke this function come here.
     let context = TenantContext::authenticated(order.tenant_id.clone());
+    let hub = &edge.acting_for(&context);
     let now = hub.now();
     let lease = lease::take(hub, &context, SECRETS).await?.ok_or(ProvisionError::Busy)?;
     let stored = hub.store.get(&tenant_key(context.tenant())).await?;

@@ -11,7 +11,7 @@ use lambda_runtime::{Error, LambdaEvent};
 use serde_json::{Value, json};
 
 use crate::{
-    hub::Hub,
+    hub::Edge,
     store::{Delayed, Item, Key, SHARDS, StoreError, wait_partition},
     time::run_end,
 };
@@ -27,9 +27,9 @@ const MARGIN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Where AWS fails for a part of it: that waits for the next run.
-pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<Value>) -> Result<Value, Error> {
     let end = run_end(event.context.deadline, MARGIN);
-    let shards = join_all((0..SHARDS).map(|shard| release(hub, shard, end))).await;
+    let shards = join_all((0..SHARDS).map(|shard| release(edge, shard, end))).await;
     let released: usize = shards.iter().flatten().sum();
     if released > 0 {
         tracing::info!(released, "operations are due");
@@ -40,27 +40,27 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error
     }
 }
 
-async fn release(hub: &Hub, shard: u8, end: Option<Timestamp>) -> Result<usize, StoreError> {
-    let until = hub.now().saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
+async fn release(edge: &Edge, shard: u8, end: Option<Timestamp>) -> Result<usize, StoreError> {
+    let until = edge.now().saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
     let (mut released, mut after) = (0, None);
     loop {
-        let page = hub.store.due(&wait_partition(shard), until, after, PAGE).await?;
+        let page = edge.store.due(&wait_partition(shard), until, after, PAGE).await?;
         let keys: Vec<Key> = page.items.iter().filter_map(Item::key).collect();
-        released += move_to_queue(hub, &keys).await?;
+        released += move_to_queue(edge, &keys).await?;
         after = page.next;
-        if after.is_none() || end.is_some_and(|end| hub.now() >= end) {
+        if after.is_none() || end.is_some_and(|end| edge.now() >= end) {
             return Ok(released);
         }
     }
 }
 
-async fn move_to_queue(hub: &Hub, keys: &[Key]) -> Result<usize, StoreError> {
-    let found = hub.store.waiting(keys, hub.now()).await?;
+async fn move_to_queue(edge: &Edge, keys: &[Key]) -> Result<usize, StoreError> {
+    let found = edge.store.waiting(keys, edge.now()).await?;
     let waiting = keys.iter().zip(found).filter_map(|(key, found)| Some((key, found?)));
     let (keys, messages): (Vec<&Key>, Vec<Delayed>) = waiting.unzip();
-    let taken = hub.store.enqueue_all(messages).await?;
+    let taken = edge.store.enqueue_all(messages).await?;
     let done: Vec<Key> = taken.iter().filter_map(|position| keys.get(*position).copied().cloned()).collect();
     let count = done.len();
-    hub.store.delete_all(done).await?;
+    edge.store.delete_all(done).await?;
     Ok(count)
 }

@@ -11,7 +11,7 @@ use lambda_runtime::{Error, LambdaEvent};
 
 use crate::{
     batch::{self, Left, contained},
-    hub::Hub,
+    hub::{Edge, Hub},
     limits::{Admission, inbound},
     operation::{MessageError, Operation, Reason, Waiting},
     process::{Verdict, give_up, orphan, process, settled},
@@ -29,9 +29,9 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// None: each message has its own outcome.
-pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
     let messages = event.payload.records;
-    let outcomes = join_all(messages.iter().map(|message| contained(MESSAGE_TIME_MAX, work_off(hub, message)))).await;
+    let outcomes = join_all(messages.iter().map(|message| contained(MESSAGE_TIME_MAX, work_off(edge, message)))).await;
     let mut response = SqsBatchResponse::default();
     for (message, outcome) in messages.iter().zip(outcomes) {
         if let Err(error) = outcome {
@@ -41,18 +41,18 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchR
     Ok(response)
 }
 
-async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<(), Left> {
+async fn work_off(edge: &Edge, message: &SqsMessage) -> Result<(), Left> {
     let body = message.body.as_deref().unwrap_or_default();
-    match Operation::from_message(body, hub.now())? {
+    match Operation::from_message(body, edge.now())? {
         Operation::Inbound(waiting) => {
             // Only a verified webhook is ever queued.
             let context = TenantContext::authenticated(waiting.event.tenant_id.clone());
-            Ok(retry(hub, &context, waiting).await?)
+            Ok(retry(&edge.acting_for(&context), &context, waiting).await?)
         }
         Operation::ReplayFailures(job) => {
             // Only the tenant's own API queues this.
             let context = TenantContext::authenticated(job.tenant_id.clone());
-            Ok(replay::failures(hub, &context, job).await?)
+            Ok(replay::failures(&edge.acting_for(&context), &context, job).await?)
         }
         Operation::Deliver(_) | Operation::ReplayEvents(_) | Operation::Sync(_) => Err(MessageError::WrongQueue.into()),
     }

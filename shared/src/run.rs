@@ -6,15 +6,15 @@ use lambda_http::tracing::{
 };
 use lambda_runtime::{Error, service_fn};
 
-use crate::{administer, api, authorize, deliver, hub::Hub, provision, publish, release, retry, sync, webhook};
+use crate::{administer, api, authorize, deliver, hub::Edge, provision, publish, release, retry, sync, webhook};
 
 /// Serves the webhooks of one system, or with `None` of any that a tenant registered.
 ///
 /// # Errors
 /// Where the environment lacks a setting, or the runtime ends.
 pub async fn webhooks(only: Option<&str>) -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_http::run(service_fn(|request| webhook::handle(&hub, only, request))).await
+    let edge = start().await?;
+    lambda_http::run(service_fn(|request| webhook::handle(&edge, only, request))).await
 }
 
 /// Serves the management API.
@@ -22,8 +22,8 @@ pub async fn webhooks(only: Option<&str>) -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn management_api() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_http::run(service_fn(|request| api::handle(&hub, request))).await
+    let edge = start().await?;
+    lambda_http::run(service_fn(|request| api::handle(&edge, request))).await
 }
 
 /// Serves the gateway's authorizer.
@@ -31,8 +31,8 @@ pub async fn management_api() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn authorizer() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| authorize::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| authorize::handle(&edge, event))).await
 }
 
 /// Serves operators who make tenants.
@@ -40,8 +40,8 @@ pub async fn authorizer() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn provisioning() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| provision::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| provision::handle(&edge, event))).await
 }
 
 /// Serves operators who look after tenants.
@@ -49,8 +49,8 @@ pub async fn provisioning() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn administration() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| administer::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| administer::handle(&edge, event))).await
 }
 
 /// Works off the retry queue.
@@ -58,8 +58,8 @@ pub async fn administration() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn retries() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| retry::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| retry::handle(&edge, event))).await
 }
 
 /// Releases, every minute, what waited for longer than SQS can delay.
@@ -67,8 +67,8 @@ pub async fn retries() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn releases() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| release::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| release::handle(&edge, event))).await
 }
 
 /// Publishes what the table's stream hands over.
@@ -76,8 +76,8 @@ pub async fn releases() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn publishing() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| publish::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| publish::handle(&edge, event))).await
 }
 
 /// Makes deliveries.
@@ -85,8 +85,8 @@ pub async fn publishing() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn deliveries() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| deliver::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| deliver::handle(&edge, event))).await
 }
 
 /// Finds, every hour, events that were left behind.
@@ -94,8 +94,8 @@ pub async fn deliveries() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn sweeps() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| publish::sweep(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| publish::sweep(&edge, event))).await
 }
 
 /// Works off jobs of syncs, of contacts, companies or interactions: the queue decides.
@@ -103,8 +103,8 @@ pub async fn sweeps() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn syncs() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| sync::job::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| sync::job::handle(&edge, event))).await
 }
 
 /// Makes, every five minutes, a job for each sync with something to send.
@@ -112,13 +112,13 @@ pub async fn syncs() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn sync_schedule() -> Result<(), Error> {
-    let hub = start().await?;
-    lambda_runtime::run(service_fn(|event| sync::schedule::handle(&hub, event))).await
+    let edge = start().await?;
+    lambda_runtime::run(service_fn(|event| sync::schedule::handle(&edge, event))).await
 }
 
-async fn start() -> Result<Hub, Error> {
+async fn start() -> Result<Edge, Error> {
     init_log();
-    Ok(Hub::from_env().await?)
+    Ok(Edge::from_env().await?)
 }
 
 /// Begins the log: JSON where Lambda asks for it, as it does when deployed.

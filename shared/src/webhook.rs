@@ -7,7 +7,7 @@ use lambda_http::{Body, Request, RequestExt, request::RequestContext};
 use serde_json::{Value, json};
 
 use crate::{
-    hub::Hub,
+    hub::Edge,
     ids::{SystemId, TenantId},
     metrics::Ending,
     problem::{Problem, json_response},
@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// None: every outcome is an answer.
-pub async fn handle(hub: &Hub, only: Option<&str>, request: Request) -> Result<Response<Body>, Infallible> {
+pub async fn handle(hub: &Edge, only: Option<&str>, request: Request) -> Result<Response<Body>, Infallible> {
     let path = request.raw_http_path().to_owned();
     let (tenant, system) = names(&path).unwrap_or_default();
     let call = Call {
@@ -104,7 +104,7 @@ fn body(verdict: &Verdict) -> Value {
 /// One line for each webhook, that counts it too: whose, what became of it, how long it took. No body, header, secret or
 /// number.
 struct Line<'a> {
-    hub: &'a Hub,
+    hub: &'a Edge,
     call: &'a Call<'a>,
     request_id: Option<String>,
 }

@@ -30,6 +30,8 @@ PARAMETERS = {
     "Stage": "e2e",
     # The tests' receivers are on this machine.
     "Endpoints": "loopback",
+    # What else is tried, such as E2E_PARAMETERS="TenantSessions=true".
+    **dict(pair.split("=", 1) for pair in os.environ.get("E2E_PARAMETERS", "").split()),
 }
 
 

@@ -29,6 +29,7 @@ def main(port, used):
 
     wrap(iam_actions, "extract_iam_action", batches_as_single_actions)
     wrap(iam_actions, "dynamodb_service_context", with_leading_keys)
+    wrap(iam_evaluator, "_conditions_met", with_policy_variables)
     wrap(iam_evaluator, "evaluate", noting(open(used, "w", buffering=1)))
     wrap(lambda_svc, "_provided_worker_env", with_logging_settings)
     sys.argv = ["ministack"]
@@ -47,6 +48,20 @@ def batches_as_single_actions(extract, *request):
     """
     action = extract(*request)
     return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
+
+
+def with_policy_variables(are_met, conditions, context):
+    """Conditions may name keys of the request, such as `${aws:PrincipalTag/tenant}`.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    from ministack.core.iam_evaluator import _resolve_condition_key
+
+    def value(variable):
+        found = _resolve_condition_key(variable[1], context)
+        return json.dumps(found)[1:-1] if isinstance(found, str) else variable[0]
+
+    return are_met(json.loads(re.sub(r"\$\{([^}]+)\}", value, json.dumps(conditions or {}))), context)
 
 
 def noting(file):

@@ -16,6 +16,7 @@ mod provisioning;
 mod receiving;
 mod retries;
 mod samples;
+mod sessions;
 mod simulation;
 mod subscriptions;
 mod sync;

@@ -3,6 +3,7 @@
 pub mod crm;
 mod described;
 mod internet;
+mod sessions;
 mod tenant;
 
 use std::{
@@ -35,6 +36,7 @@ use shared::{
 use tokio::time::Instant;
 
 pub use self::internet::{Arrival, Behaviour, Internet};
+pub use self::sessions::{BY_OWN_ROLE, Guard, ROLE_ARN};
 pub use self::tenant::{Signer, Tenant, call_ended, payment, sample, sample_body, sign, waiting};
 
 pub const TENANT: &str = "tenant_demo";
@@ -57,6 +59,8 @@ pub struct World {
     flows_since: Arc<OnceLock<Instant>>,
     metrics: Arc<Mutex<Vec<Value>>>,
     tap: Arc<Tap>,
+    /// Where tenants have sessions: what watches over them.
+    guard: Option<Arc<Guard>>,
     weather: Arc<Mutex<(usize, Weather)>>,
     wrap: Wrap,
     pub source: IpAddr,
@@ -83,8 +87,17 @@ impl World {
         Self::wrapped(Arc::new(|_, function| function), 0).await
     }
 
+    /// With a session for each tenant (docs/isolation.md).
+    pub async fn with_sessions() -> Self {
+        Self::made(Arc::new(|_, function| function), 0, true).await
+    }
+
     /// With something put around each function, and random numbers from `seed`.
     pub async fn wrapped(wrap: Wrap, seed: u64) -> Self {
+        Self::made(wrap, seed, sessions::are_asked_for()).await
+    }
+
+    async fn made(wrap: Wrap, seed: u64, sessions: bool) -> Self {
         let now = Arc::new(Mutex::new("2026-01-15T12:00:00Z".parse().unwrap()));
         let flows_since: Arc<OnceLock<Instant>> = Arc::default();
         let (time, flows) = (Arc::clone(&now), Arc::clone(&flows_since));
@@ -103,14 +116,21 @@ impl World {
         let surroundings =
             Surroundings { clock, random, emit, send: sender, public_url: PUBLIC_URL.into(), interactive: false };
         let weather: Arc<Mutex<(usize, Weather)>> = Arc::new(Mutex::new((0, Box::new(|_, _| Fault::None.into()))));
-        let decide = Arc::clone(&weather);
+        let aws = Aws::in_memory(9001).unwrap();
+        let guard = sessions.then(|| Arc::new(Guard::new(&aws)));
+        let (decide, watch) = (Arc::clone(&weather), guard.clone());
         let tap = Tap::new(move |call| {
+            if let Some(fate) = watch.as_ref().and_then(|guard| guard.judge(call)) {
+                return fate;
+            }
             let mut weather = decide.lock().unwrap();
             weather.0 += 1;
             (weather.1)(weather.0 - 1, call)
         });
-        let aws = Aws::in_memory(9001).unwrap();
-        let template = Template::bundled(&aws.endpoint_url()).unwrap();
+        let mut template = Template::bundled(&aws.endpoint_url()).unwrap();
+        for function in template.functions.iter_mut().filter(|_| sessions) {
+            function.environment.insert("TENANT_ROLE_ARN".to_owned(), sessions::ROLE_ARN.to_owned());
+        }
         aws.provision(&template).await.unwrap();
         let aws = aws.tapped(&tap);
         let (gateway, lambda) = start(&aws, &template, &surroundings, &wrap);
@@ -125,6 +145,7 @@ impl World {
             flows_since,
             metrics,
             tap,
+            guard,
             weather,
             wrap,
             source,
@@ -196,7 +217,7 @@ impl World {
         let var = |name: &str| matches!(name, "TABLE_NAME" | "SECRETS_PREFIX").then(|| table.clone());
         let sdk = local::bundle::sdk_config(&self.aws);
         let sqs = LazyLock::new(Box::new(move || aws_sdk_sqs::Client::new(&sdk)) as Box<dyn FnOnce() -> _ + Send>);
-        Store::new(self.dynamodb(), sqs, &Settings::from_env(var).unwrap())
+        Store::new(self.dynamodb(), sqs, &Settings::from_env(var).unwrap(), None)
     }
 
     /// Everything in the table.
@@ -360,9 +381,14 @@ impl World {
         (client, format!("smrt/local/tenant/{}", tenant.id))
     }
 
-    /// The AWS calls since the last time this was asked.
+    /// What watches over the tenants' sessions.
+    pub fn guard(&self) -> &Guard {
+        self.guard.as_ref().expect("this world has sessions")
+    }
+
+    /// The AWS calls since the last time this was asked, but for those that begin sessions.
     pub fn calls(&self) -> Vec<Record> {
-        self.tap.take()
+        self.tap.take().into_iter().filter(|call| call.service != Service::Sts).collect()
     }
 
     pub async fn invoke(&self, function: &str, event: Value) -> Result<Value, String> {
@@ -478,6 +504,14 @@ impl World {
     pub async fn interactions(&self, tenant: &Tenant, number: &str) -> Vec<Value> {
         let answer = self.get(tenant, &format!("/v1/phone-numbers/{number}/interactions")).await;
         answer.body["data"].as_array().cloned().unwrap_or_else(|| panic!("no list: {:?}", answer.body))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(guard) = self.guard.as_ref().filter(|_| !std::thread::panicking()) {
+            assert_eq!(guard.refused(), Vec::<String>::new(), "every call carries the session of its own tenant");
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use jiff::Timestamp;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, IntoResponse, Request, Service, service_fn};
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use shared::hub::{Hub, Random, Settings, SettingsError};
+use shared::hub::{Edge, Random, Settings, SettingsError};
 use shared::metrics::Emit;
 use shared::outgoing::{self, Sender};
 use shared::{administer, api, authorize, deliver, provision, publish, release, retry, sync, webhook};
@@ -57,8 +57,7 @@ macro_rules! invoked {
 /// # Errors
 /// Where the template gives a function too few settings.
 pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) -> Result<Functions, SettingsError> {
-    let sdk = sdk_config(aws);
-    let hub = |name: &str| -> Result<Arc<Hub>, SettingsError> {
+    let hub = |name: &str| -> Result<Arc<Edge>, SettingsError> {
         let environment = template.function(name).map(|function| &function.environment);
         let settings = Settings::from_env(|variable| {
             let deployed = environment.and_then(|environment| environment.get(variable));
@@ -69,7 +68,7 @@ pub fn functions(aws: &Aws, template: &Template, surroundings: &Surroundings) ->
         let (random, emit) = (Arc::clone(&surroundings.random), Arc::clone(&surroundings.emit));
         let own = || outgoing::client(settings.reach, Arc::clone(&now));
         let send = surroundings.send.clone().unwrap_or_else(own);
-        Ok(Arc::new(Hub::new(settings, &sdk, (now, random), emit, send)))
+        Ok(Arc::new(Edge::new(settings, &sdk_config_of(aws, name), (now, random), emit, send)))
     };
     let mut functions = Functions::default();
     let webhooks = [
@@ -128,6 +127,12 @@ fn local_setting(variable: &str, deployed: bool, surroundings: &Surroundings) ->
 
 fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or_default()
+}
+
+/// The same for a function, which signs its requests with an access key of its own: its name.
+fn sdk_config_of(aws: &Aws, function: &str) -> SdkConfig {
+    let credentials = Credentials::new(function, "local", None, None, "cargo local");
+    sdk_config(aws).into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build()
 }
 
 /// The configuration of SDK clients that talk to the embedded services, with the retries of the deployed functions.

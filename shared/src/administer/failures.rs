@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::{AdministerError, Done, Order, cursor, page::Budget, tenants};
 use crate::{
-    hub::Hub,
+    hub::{Edge, Hub},
     ids::TenantId,
     process::{failure_key, failure_list},
     store::{Item, Key},
+    tenant::TenantContext,
     view,
 };
 
@@ -25,7 +26,7 @@ struct At {
 }
 
 /// Lists them.
-pub(super) async fn list(hub: &Hub, order: &Order, budget: Budget<'_>) -> Result<Done, AdministerError> {
+pub(super) async fn list(edge: &Edge, order: &Order, budget: Budget<'_>) -> Result<Done, AdministerError> {
     let at: Option<At> = cursor::decode(order)?;
     let (mut data, mut next) = (Vec::new(), None);
     let mut place = match (at, &order.tenant_id) {
@@ -40,7 +41,7 @@ pub(super) async fn list(hub: &Hub, order: &Order, budget: Budget<'_>) -> Result
             Some(at) => vec![at],
             None if order.tenant_id.is_some() => break,
             None => {
-                let names = tenants::after(hub, last.as_ref().map(TenantId::as_str), TENANTS_PAGE).await?;
+                let names = tenants::after(edge, last.as_ref().map(TenantId::as_str), TENANTS_PAGE).await?;
                 names.into_iter().map(|tenant| At { tenant, after: None }).collect()
             }
         };
@@ -52,7 +53,9 @@ pub(super) async fn list(hub: &Hub, order: &Order, budget: Budget<'_>) -> Result
                 next = Some(at);
             } else if next.is_none() {
                 last = Some(at.tenant.clone());
-                next = of(hub, order, at, &budget, &mut data).await?;
+                // Only those whom IAM lets invoke this function come here.
+                let context = TenantContext::authenticated(at.tenant.clone());
+                next = of(&edge.acting_for(&context), order, at, &budget, &mut data).await?;
             }
         }
         if next.is_some() {

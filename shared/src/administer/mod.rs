@@ -24,7 +24,7 @@ use self::{
     page::Budget,
 };
 use crate::{
-    hub::Hub,
+    hub::{Edge, Hub},
     ids::TenantId,
     integration::{FieldError, Tenant},
     registry::{tenant_key, tenant_of},
@@ -84,9 +84,9 @@ struct Done {
 ///
 /// # Errors
 /// [`AdministerError`], as Lambda reports errors.
-pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let deadline = event.context.deadline;
-    let order = match Order::read(event.payload, hub.now()) {
+    let order = match Order::read(event.payload, edge.now()) {
         Ok(order) => order,
         Err(errors) => {
             let error = AdministerError::Invalid(errors);
@@ -94,7 +94,7 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Diagn
             return Err(error.into());
         }
     };
-    let done = done(hub, &order, Budget::new(hub, deadline, &order)).await;
+    let done = done(edge, &order, Budget::new(edge, deadline, &order)).await;
     let (outcome, counts) = match &done {
         Ok(done) => ("done".to_owned(), done.counts.to_string()),
         Err(error) => (error.to_string(), String::new()),
@@ -120,15 +120,16 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Diagn
     Ok(answer)
 }
 
-async fn done(hub: &Hub, order: &Order, budget: Budget<'_>) -> Result<Done, AdministerError> {
+async fn done(edge: &Edge, order: &Order, budget: Budget<'_>) -> Result<Done, AdministerError> {
     match (order.action, &order.tenant_id) {
-        (Action::ListTenants, _) => tenants::list(hub, order).await,
-        (Action::IndexTenants, _) => tenants::index(hub, order, budget).await,
-        (Action::ListFailures, _) => failures::list(hub, order, budget).await,
+        (Action::ListTenants, _) => tenants::list(edge, order).await,
+        (Action::IndexTenants, _) => tenants::index(edge, order, budget).await,
+        (Action::ListFailures, _) => failures::list(edge, order, budget).await,
         (_, None) => Err(AdministerError::Invalid(vec![FieldError::new("tenant_id", "is required")])),
         (action, Some(tenant)) => {
             // Only those whom IAM lets invoke this function come here.
             let context = TenantContext::authenticated(tenant.clone());
+            let hub = &edge.acting_for(&context);
             match action {
                 Action::Resume => standing::set(hub, &context, true, order).await,
                 Action::ReissueKey => key::reissue(hub, &context, order).await,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Order;
-use crate::{hub::Hub, partitions::Partition, time::run_end};
+use crate::{hub::Held, partitions::Partition, time::run_end};
 
 /// An invocation begins nothing more so long before its time is over.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -19,20 +19,20 @@ const PAGE: usize = 100;
 
 /// How much an invocation may still do.
 pub(super) struct Budget<'a> {
-    hub: &'a Hub,
+    held: &'a Held,
     end: Option<Timestamp>,
     left: AtomicUsize,
 }
 
 impl<'a> Budget<'a> {
     /// Of an invocation that Lambda ends at `deadline_ms`.
-    pub(super) fn new(hub: &'a Hub, deadline_ms: u64, order: &Order) -> Self {
-        Self { hub, end: run_end(deadline_ms, MARGIN), left: AtomicUsize::new(order.limit) }
+    pub(super) fn new(held: &'a Held, deadline_ms: u64, order: &Order) -> Self {
+        Self { held, end: run_end(deadline_ms, MARGIN), left: AtomicUsize::new(order.limit) }
     }
 
     /// Whether nothing more may be begun.
     pub(super) fn is_over(&self) -> bool {
-        self.left() == 0 || self.end.is_some_and(|end| self.hub.now() >= end)
+        self.left() == 0 || self.end.is_some_and(|end| self.held.now() >= end)
     }
 
     /// Items of the next page.

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     connector::Entity,
-    hub::{Hub, Settings},
+    hub::{Edge, Settings},
     integration::FieldError,
     problem::{Code, Problem},
     process::Kind,
@@ -47,12 +47,12 @@ use crate::{
 ///
 /// # Errors
 /// None: every outcome is an answer.
-pub async fn handle(hub: &Hub, request: Request) -> Result<Response<Body>, Infallible> {
+pub async fn handle(edge: &Edge, request: Request) -> Result<Response<Body>, Infallible> {
     let path = request.raw_http_path().to_owned();
     let caller = guard::authenticated(&request);
-    let began = hub.now();
-    let answer = answered(hub, &request, &path, caller.as_ref()).await;
-    let ms = hub.now().as_millisecond() - began.as_millisecond();
+    let began = edge.now();
+    let answer = answered(edge, &request, &path, caller.as_ref()).await;
+    let ms = edge.now().as_millisecond() - began.as_millisecond();
     log(&request, &path, caller.as_ref(), (&answer, ms));
     Ok(answer.map_or_else(Problem::into_response, Answer::into_response))
 }
@@ -71,12 +71,18 @@ fn log(request: &Request, path: &str, caller: Option<&guard::Caller>, (answer, m
     tracing::info!(tenant, key_id, %method, route, status, code, ms, request_id, correlation_id, "api");
 }
 
-async fn answered(hub: &Hub, request: &Request, path: &str, caller: Option<&guard::Caller>) -> Result<Answer, Problem> {
+async fn answered(
+    edge: &Edge,
+    request: &Request,
+    path: &str,
+    caller: Option<&guard::Caller>,
+) -> Result<Answer, Problem> {
     let found = route::find(request.method(), path);
     if matches!(found, Ok((Route { op: Op::Describe, .. }, _))) {
         return Ok(openapi::answer());
     }
     let caller = caller.ok_or_else(guard::unauthenticated)?;
+    let hub = &edge.acting_for(&caller.context);
     let limit = guard::admit(hub, caller).await?;
     let answer = async {
         let (route, parameters) = found?;

@@ -15,7 +15,10 @@ pub mod subscriptions;
 mod test;
 mod turn;
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
@@ -25,11 +28,11 @@ use self::attempt::Undone;
 pub use self::{exhausted::held_by, test::test};
 use crate::{
     batch::{Left, contained, correlation_id, leave},
-    hub::Hub,
+    hub::Edge,
     ids::TenantId,
     operation::{Cause, Deliver, MessageError, Operation},
     schedule::{KEEP_AGAIN, SUSPENDED_AGAIN},
-    store::{Item, Message, Queue, StoreError, WRITES_MAX},
+    store::{Item, Message, Queue, Store, StoreError, WRITES_MAX},
     tenant::TenantContext,
 };
 
@@ -53,19 +56,19 @@ pub fn asked(tenant: &TenantId, subscription: &str, event: &str) -> Deliver {
 ///
 /// # Errors
 /// None: each message has its own outcome.
-pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
     let messages = event.payload.records;
     let mut response = SqsBatchResponse::default();
-    let attempt = async |message| (message, contained(MESSAGE_TIME_MAX, Box::pin(work_off(hub, message))).await);
+    let attempt = async |message| (message, contained(MESSAGE_TIME_MAX, Box::pin(work_off(edge, message))).await);
     let mut attempts: FuturesUnordered<_> = messages.iter().map(attempt).collect();
     let mut writes = FuturesUnordered::new();
-    let mut gathered: Vec<(&SqsMessage, Item)> = Vec::new();
+    let mut gathered: Vec<Gathered<'_>> = Vec::new();
     loop {
         let is_full = gathered.len() >= WRITES_MAX || (attempts.is_empty() && !gathered.is_empty());
         tokio::select! {
             biased;
             Some((message, outcome)) = attempts.next(), if !is_full => match outcome {
-                Ok(Some(item)) => gathered.push((message, item)),
+                Ok(Some((context, item))) => gathered.push((message, context, item)),
                 Ok(None) => {}
                 Err(error) => leave(&mut response, message, &error),
             },
@@ -76,28 +79,29 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchR
                 }
             },
             () = tokio::time::sleep(GATHER), if !is_full && !gathered.is_empty() => {
-                writes.push(write(hub, std::mem::take(&mut gathered)));
+                writes.push(write(edge, std::mem::take(&mut gathered)));
             },
-            () = std::future::ready(()), if is_full => writes.push(write(hub, std::mem::take(&mut gathered))),
+            () = std::future::ready(()), if is_full => writes.push(write(edge, std::mem::take(&mut gathered))),
             else => return Ok(response),
         }
     }
 }
 
-async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten, Left> {
-    let operation = Operation::from_message(message.body.as_deref().unwrap_or_default(), hub.now())?;
+async fn work_off(edge: &Edge, message: &SqsMessage) -> Result<Option<(TenantContext, Item)>, Left> {
+    let operation = Operation::from_message(message.body.as_deref().unwrap_or_default(), edge.now())?;
     // Only this tenant's own events and API calls are ever queued.
     let context = TenantContext::authenticated(operation.tenant().clone());
+    let hub = &edge.acting_for(&context);
     if matches!(operation, Operation::Deliver(_) | Operation::ReplayEvents(_))
         && hub.subscriptions.is_suspended(&hub.store, &context, hub.now()).await.unwrap_or_default()
     {
-        return wait(hub, message, SUSPENDED_AGAIN).await.map(|()| None);
+        return wait(edge, message, SUSPENDED_AGAIN).await.map(|()| None);
     }
     match operation {
         Operation::Deliver(delivery) => match attempt::make(hub, &context, *delivery).await {
-            Ok(unwritten) => Ok(unwritten),
-            Err(Undone::Before(error)) => put_back(hub, message, error, KEEP_AGAIN).await.map(|()| None),
-            Err(Undone::After(error)) => put_back(hub, message, error, POST_AGAIN).await.map(|()| None),
+            Ok(unwritten) => Ok(unwritten.map(|item| (context, item))),
+            Err(Undone::Before(error)) => put_back(edge, message, error, KEEP_AGAIN).await.map(|()| None),
+            Err(Undone::After(error)) => put_back(edge, message, error, POST_AGAIN).await.map(|()| None),
         },
         Operation::ReplayEvents(job) => Ok(replay::run(hub, &context, job).await.map(|()| None)?),
         Operation::Inbound(_) | Operation::ReplayFailures(_) | Operation::Sync(_) => {
@@ -108,32 +112,50 @@ async fn work_off(hub: &Hub, message: &SqsMessage) -> Result<attempt::Unwritten,
 
 /// Lets a message come again after `delay`, where AWS fails for the moment: left to SQS, it would be a dead letter before a
 /// longer outage is over.
-async fn put_back(hub: &Hub, message: &SqsMessage, error: StoreError, delay: Duration) -> Result<(), Left> {
+async fn put_back(edge: &Edge, message: &SqsMessage, error: StoreError, delay: Duration) -> Result<(), Left> {
     if !error.is_retryable() {
         return Err(error.into());
     }
     let correlation_id = correlation_id(message);
     tracing::warn!(message_id = message.message_id, correlation_id, %error, delay_seconds = delay.as_secs(), "a delivery comes again");
-    wait(hub, message, delay).await
+    wait(edge, message, delay).await
 }
 
 /// Lets a message come again after `delay`, as it is.
-async fn wait(hub: &Hub, message: &SqsMessage, delay: Duration) -> Result<(), Left> {
+async fn wait(edge: &Edge, message: &SqsMessage, delay: Duration) -> Result<(), Left> {
     let body = message.body.clone().unwrap_or_default();
-    let group = Operation::from_message(&body, hub.now())?.to_message().group;
+    let group = Operation::from_message(&body, edge.now())?.to_message().group;
     let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
-    Ok(hub.store.enqueue(Message { queue: Queue::Deliveries, group, body }, seconds).await?)
+    Ok(edge.store.enqueue(Message { queue: Queue::Deliveries, group, body }, seconds).await?)
 }
 
-/// Records several deliveries; gives those messages that are left to SQS.
-async fn write<'m>(hub: &Hub, gathered: Vec<(&'m SqsMessage, Item)>) -> Vec<(&'m SqsMessage, Left)> {
-    let (messages, mut items): (Vec<&'m SqsMessage>, Vec<Item>) = gathered.into_iter().unzip();
+/// What is to be recorded, and for which tenant.
+type Gathered<'m> = (&'m SqsMessage, TenantContext, Item);
+
+/// A message and the record of its delivery.
+type Recorded<'m> = (&'m SqsMessage, Item);
+
+/// Records several deliveries; gives those messages that are left to SQS. Where tenants have sessions, a call is for one of
+/// them; else one call is for all.
+async fn write<'m>(edge: &Edge, gathered: Vec<Gathered<'m>>) -> Vec<(&'m SqsMessage, Left)> {
+    let mut groups: BTreeMap<Option<TenantId>, (Store, Vec<Recorded<'m>>)> = BTreeMap::new();
+    for (message, context, item) in gathered {
+        let tenant = edge.store.has_sessions().then(|| context.tenant().clone());
+        let store = || if tenant.is_some() { edge.acting_for(&context).store } else { edge.store.clone() };
+        groups.entry(tenant.clone()).or_insert_with(|| (store(), Vec::new())).1.push((message, item));
+    }
+    let written = groups.into_values().map(|(store, group)| write_group(edge, store, group));
+    join_all(written).await.into_iter().flatten().collect()
+}
+
+async fn write_group<'m>(edge: &Edge, store: Store, group: Vec<(&'m SqsMessage, Item)>) -> Vec<(&'m SqsMessage, Left)> {
+    let (messages, mut items): (Vec<&'m SqsMessage>, Vec<Item>) = group.into_iter().unzip();
     // Two copies of one message would be two writes of one item, which DynamoDB refuses.
     let mut seen = HashSet::with_capacity(items.len());
     items.retain(|item| seen.insert(item.key()));
-    let Err(error) = hub.store.put_all(items).await else { return Vec::new() };
+    let Err(error) = store.put_all(items).await else { return Vec::new() };
     let back =
-        messages.into_iter().map(async |message| (message, put_back(hub, message, error.clone(), POST_AGAIN).await));
+        messages.into_iter().map(async |message| (message, put_back(edge, message, error.clone(), POST_AGAIN).await));
     let back = join_all(back).await;
     back.into_iter().filter_map(|(message, outcome)| Some((message, outcome.err()?))).collect()
 }

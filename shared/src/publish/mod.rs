@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 pub use self::sweep::{handle as sweep, sweep_item};
 use crate::{
     event::{Event, events_of},
-    hub::Hub,
+    hub::Edge,
     ids::TenantId,
     operation::{Deliver, Operation},
     store::{Delayed, Item},
@@ -53,7 +53,7 @@ enum Attribute {
 ///
 /// # Errors
 /// None: each record has its own outcome.
-pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<Value>) -> Result<Value, Error> {
     let records = event.payload.get("Records").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (mut messages, mut of, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut lines: Vec<Line> = Vec::new();
@@ -63,6 +63,7 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error
             tracing::error!(sequence_number = sequence_number(record), "a record of the stream isn't one of ours");
             continue;
         };
+        let hub = edge.acting_for(&context);
         let subscriptions = match hub.subscriptions.all(&hub.store, &context, hub.now()).await {
             Ok(subscriptions) => subscriptions,
             Err(error) => {
@@ -81,7 +82,7 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error
         }
         lines.push(Line { n, context, events, deliveries: messages.len() - before });
     }
-    let taken = if messages.is_empty() { Ok(Vec::new()) } else { hub.store.enqueue_all(messages).await };
+    let taken = if messages.is_empty() { Ok(Vec::new()) } else { edge.store.enqueue_all(messages).await };
     let taken = taken.unwrap_or_else(|error| {
         tracing::warn!(%error, "no delivery can be queued now");
         Vec::new()

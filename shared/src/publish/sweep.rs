@@ -17,7 +17,7 @@ use super::{deliveries, now};
 use crate::{
     deliver::record::delivery_key,
     event::{Event, event_partition, events_of, first_id_at},
-    hub::Hub,
+    hub::{Edge, Hub},
     ids::TenantId,
     operation::{Cause, Deliver},
     store::{Delayed, Item, Key, Range, StoreError, Write},
@@ -53,19 +53,19 @@ pub fn sweep_item(tenant: &TenantId, now: Timestamp) -> Write {
 ///
 /// # Errors
 /// Where AWS fails for some of them: they wait for the next run.
-pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<Value>) -> Result<Value, Error> {
     let end = run_end(event.context.deadline, MARGIN);
-    let until = hub.now().saturating_sub(LAG).unwrap_or(Timestamp::UNIX_EPOCH);
+    let until = edge.now().saturating_sub(LAG).unwrap_or(Timestamp::UNIX_EPOCH);
     let (mut found, mut after, mut failed) = (0, None, None);
     loop {
-        let page = hub.store.due(PARTITION, until, after, PAGE).await?;
+        let page = edge.store.due(PARTITION, until, after, PAGE).await?;
         for item in &page.items {
             let tenant = item.key().and_then(|key| TenantId::parse(key.pk.strip_suffix("#sub")?).ok());
             let swept = item.get_text("due_at").and_then(|at| at.parse::<Timestamp>().ok());
             let Some((tenant, swept)) = tenant.zip(swept) else { continue };
             // Only our own subscriptions put a tenant there.
             let context = TenantContext::authenticated(tenant);
-            match sweep(hub, &context, (swept, until), end).await {
+            match sweep(&edge.acting_for(&context), &context, (swept, until), end).await {
                 Ok(count) => found += count,
                 Err(error) => {
                     tracing::warn!(tenant = %context.tenant(), %error, "a tenant can't be swept now");
@@ -74,7 +74,7 @@ pub async fn handle(hub: &Hub, event: LambdaEvent<Value>) -> Result<Value, Error
             }
         }
         after = page.next;
-        if after.is_none() || end.is_some_and(|end| hub.now() >= end) {
+        if after.is_none() || end.is_some_and(|end| edge.now() >= end) {
             break;
         }
     }

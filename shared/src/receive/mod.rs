@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::body::{Event, Events};
 use crate::{
-    hub::Hub,
+    hub::{Edge, Hub},
     ids::{SystemId, TenantId},
     inbound::{InboundEvent, KEPT_HEADERS},
     integration::WhenExceeded,
@@ -119,29 +119,30 @@ impl From<Refused> for Problem {
 ///
 /// # Errors
 /// [`Refused`]: nothing of it is stored.
-pub async fn receive(hub: &Hub, call: &Call<'_>) -> Result<Answer, Refused> {
-    let received_at = hub.now();
-    if call.body.len() > hub.settings.body_bytes_max {
-        return Err(Refused::TooLarge(hub.settings.body_bytes_max));
+pub async fn receive(edge: &Edge, call: &Call<'_>) -> Result<Answer, Refused> {
+    let received_at = edge.now();
+    if call.body.len() > edge.settings.body_bytes_max {
+        return Err(Refused::TooLarge(edge.settings.body_bytes_max));
     }
     let name = TenantId::parse(call.tenant).ok().zip(SystemId::parse(call.system).ok());
-    let known = name.as_ref().is_some_and(|(tenant, system)| hub.registry.knows(tenant, system));
+    let known = name.as_ref().is_some_and(|(tenant, system)| edge.registry.knows(tenant, system));
     if let Some(caller) = caller(call, known) {
-        hub.sources.admit(&caller, received_at).map_err(|retry_after| Refused::SourceLimit { retry_after })?;
+        edge.sources.admit(&caller, received_at).map_err(|retry_after| Refused::SourceLimit { retry_after })?;
     }
     let target = match &name {
         Some((tenant, system)) => {
-            let found = hub.registry.find(&hub.store, tenant, system, received_at).await;
+            let found = edge.registry.find(&edge.store, tenant, system, received_at).await;
             found.map_err(|e| Refused::Unavailable(e.to_string()))?
         }
         None => None,
     };
-    let Some(target) = target else { return Err(count_refused(hub, call, false, Refused::NotFound).await) };
-    let (context, verified) = match verify(hub, call, &target, received_at).await {
+    let Some(target) = target else { return Err(count_refused(edge, call, false, Refused::NotFound).await) };
+    let (context, verified) = match verify(edge, call, &target, received_at).await {
         Ok(verified) => verified,
-        Err(refused @ Refused::Unauthorized(_)) => return Err(count_refused(hub, call, true, refused).await),
+        Err(refused @ Refused::Unauthorized(_)) => return Err(count_refused(edge, call, true, refused).await),
         Err(refused) => return Err(refused),
     };
+    let hub = &edge.acting_for(&context);
     let over = admit(hub, &target, received_at).await?;
     let content_type = call.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let events = body::read(call.body, content_type, target.integration.batch).map_err(Refused::Body)?;
@@ -171,9 +172,9 @@ fn caller(call: &Call<'_>, known: bool) -> Option<Caller> {
     Some(Caller { address: call.source?, target })
 }
 
-async fn count_refused(hub: &Hub, call: &Call<'_>, known: bool, refused: Refused) -> Refused {
+async fn count_refused(edge: &Edge, call: &Call<'_>, known: bool, refused: Refused) -> Refused {
     let Some(caller) = caller(call, known) else { return refused };
-    match hub.sources.refused(&hub.store, &caller, hub.now()).await {
+    match edge.sources.refused(&edge.store, &caller, edge.now()).await {
         Ok(()) => refused,
         Err(retry_after) => Refused::SourceLimit { retry_after },
     }
@@ -181,7 +182,7 @@ async fn count_refused(hub: &Hub, call: &Call<'_>, known: bool, refused: Refused
 
 /// Verifies the signature with the tenant's own secrets. Only this makes a webhook's [`TenantContext`].
 async fn verify(
-    hub: &Hub,
+    edge: &Edge,
     call: &Call<'_>,
     target: &Target,
     now: Timestamp,
@@ -190,13 +191,13 @@ async fn verify(
     let url = integration.config.public_url.as_deref().unwrap_or_default();
     let request = SignedRequest { method: call.method, url, headers: call.headers, body: call.body };
     let unavailable = |e: crate::store::StoreError| Refused::Unavailable(e.to_string());
-    let document = hub.secrets.get(&target.tenant_id, now).await.map_err(unavailable)?;
+    let document = edge.secrets.get(&target.tenant_id, now).await.map_err(unavailable)?;
     let check = |document: &crate::secrets::Document| {
         let secrets = document.webhook_secrets(&integration.system_id, now);
         integration.scheme.verify(&request, &secrets, now)
     };
     let verified = match check(&document) {
-        Err(SignatureError::Mismatch) => match hub.secrets.changed(&target.tenant_id, &document, now).await {
+        Err(SignatureError::Mismatch) => match edge.secrets.changed(&target.tenant_id, &document, now).await {
             Some(document) => check(&document),
             None => Err(SignatureError::Mismatch),
         },

@@ -142,7 +142,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails. It may then have been written all the same.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<Commit, StoreError> {
-        let mut request = self.dynamodb.transact_write_items();
+        let mut request = self.dynamodb().await?.transact_write_items();
         for write in writes {
             request = request.transact_items(self.transact_item(write)?);
         }
@@ -168,7 +168,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails. It may then have been written all the same.
     pub async fn put(&self, item: Item, condition: &str, values: Values) -> Result<Result<(), Refusal>, StoreError> {
-        let mut request = self.dynamodb.put_item().table_name(&self.table).set_item(Some(item.0));
+        let mut request = self.dynamodb().await?.put_item().table_name(&self.shared.table).set_item(Some(item.0));
         if !condition.is_empty() {
             request = request.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
         }
@@ -193,7 +193,8 @@ impl Store {
     /// [`StoreError`] where DynamoDB fails. It may then have been changed all the same.
     pub async fn update(&self, change: Update) -> Result<Result<Item, Refusal>, StoreError> {
         let (text, Expression { names, values }) = change.expression();
-        let mut request = self.dynamodb.update_item().table_name(&self.table).set_key(Some(change.key.attributes()));
+        let mut request =
+            self.dynamodb().await?.update_item().table_name(&self.shared.table).set_key(Some(change.key.attributes()));
         request = request
             .update_expression(text)
             .set_expression_attribute_names(Some(names))
@@ -219,7 +220,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let request =
+            self.dynamodb().await?.delete_item().table_name(&self.shared.table).set_key(Some(key.attributes()));
         request.send().await.map(|_| ()).map_err(|e| classify("DeleteItem", e))
     }
 
@@ -228,7 +230,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn delete_if(&self, key: &Key, condition: &str, values: Values) -> Result<bool, StoreError> {
-        let request = self.dynamodb.delete_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let request =
+            self.dynamodb().await?.delete_item().table_name(&self.shared.table).set_key(Some(key.attributes()));
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<HashMap<_, _>>();
         let request = request.condition_expression(condition);
         match request.set_expression_attribute_values((!values.is_empty()).then_some(values)).send().await {
@@ -241,7 +244,7 @@ impl Store {
     fn transact_item(&self, write: Write) -> Result<TransactWriteItem, StoreError> {
         let built = match write {
             Write::Put { item, condition, values } => {
-                let mut put = Put::builder().table_name(&self.table).set_item(Some(item.0));
+                let mut put = Put::builder().table_name(&self.shared.table).set_item(Some(item.0));
                 if !condition.is_empty() {
                     put = put.condition_expression(condition).return_values_on_condition_check_failure(AllOld);
                 }
@@ -253,7 +256,7 @@ impl Store {
             Write::Update(change) => {
                 let (text, Expression { names, values }) = change.expression();
                 let mut update = TransactUpdate::builder()
-                    .table_name(&self.table)
+                    .table_name(&self.shared.table)
                     .set_key(Some(change.key.attributes()))
                     .update_expression(text)
                     .set_expression_attribute_names(Some(names))
@@ -265,7 +268,7 @@ impl Store {
                 update.build().map(|update| TransactWriteItem::builder().update(update).build())
             }
             Write::Delete(key) => {
-                let delete = Delete::builder().table_name(&self.table).set_key(Some(key.attributes()));
+                let delete = Delete::builder().table_name(&self.shared.table).set_key(Some(key.attributes()));
                 delete.build().map(|delete| TransactWriteItem::builder().delete(delete).build())
             }
         };

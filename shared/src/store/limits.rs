@@ -175,7 +175,7 @@ impl Store {
     /// The first calls of a window: starts it with their count, unless another copy did.
     async fn roll(&self, key: &Key, known: Option<Window>, to: Window, calls: i64) -> Result<bool, StoreError> {
         let update = "SET m = :m, mc = :mc, d = :d, dc = :dc, #ttl = :ttl";
-        let ttl = ((to.day + 1) * DAY_SECONDS).saturating_add_unsigned(self.counter_retention.as_secs());
+        let ttl = ((to.day + 1) * DAY_SECONDS).saturating_add_unsigned(self.shared.counter_retention.as_secs());
         let (in_minute, in_day) = (to.in_minute + calls, to.in_day + calls);
         let mut values = vec![(":m", to.minute), (":mc", in_minute), (":d", to.day), (":dc", in_day), (":ttl", ttl)];
         let condition = match known {
@@ -198,7 +198,8 @@ impl Store {
         let number = |n: &i64| AttributeValue::N(n.to_string());
         let values: HashMap<_, _> = values.iter().map(|(name, n)| ((*name).to_owned(), number(n))).collect();
         let names = update.contains("#ttl").then(|| HashMap::from([("#ttl".to_owned(), "ttl".to_owned())]));
-        let request = self.dynamodb.update_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let request =
+            self.dynamodb().await?.update_item().table_name(&self.shared.table).set_key(Some(key.attributes()));
         let request = request.update_expression(update).condition_expression(condition);
         let request = request.set_expression_attribute_values(Some(values)).set_expression_attribute_names(names);
         match request.return_values_on_condition_check_failure(AllOld).send().await {
@@ -218,7 +219,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails; it may then have been counted.
     pub async fn add(&self, key: &Key, n: i64, now: Timestamp, ttl_seconds: i64) -> Result<i64, StoreError> {
-        let request = self.dynamodb.update_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let request =
+            self.dynamodb().await?.update_item().table_name(&self.shared.table).set_key(Some(key.attributes()));
         let request = request.update_expression("SET #ttl = :ttl ADD n :n").return_values(ReturnValue::UpdatedNew);
         let request = request
             .expression_attribute_names("#ttl", "ttl")

@@ -47,7 +47,8 @@ impl Store {
         let step = if update.contains(":step") { (":step", interval_ms) } else { (":next", now_ms + interval_ms) };
         let ttl = now_ms / 1000 + TTL_SECONDS;
         let values = [step, (":now", now_ms), (":ttl", ttl)].map(|(name, value)| (name.to_owned(), n(value)));
-        let request = self.dynamodb.update_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let request =
+            self.dynamodb().await?.update_item().table_name(&self.shared.table).set_key(Some(key.attributes()));
         let request = request
             .update_expression(update)
             .condition_expression(condition)

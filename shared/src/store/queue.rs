@@ -110,7 +110,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where SQS doesn't take it.
     pub async fn enqueue(&self, message: Message, delay_seconds: i64) -> Result<(), StoreError> {
-        let request = self.sqs.send_message().queue_url(self.url(message.queue)).message_body(message.body);
+        let request = self.shared.sqs.send_message().queue_url(self.url(message.queue)).message_body(message.body);
         let request = request.set_message_group_id(message.group);
         let sent = request.delay_seconds(clamped(delay_seconds)).send().await;
         sent.map(|_| ()).map_err(|e| classify("SendMessage", e))
@@ -118,11 +118,11 @@ impl Store {
 
     fn url(&self, queue: Queue) -> &str {
         match queue {
-            Queue::Retries => &self.retry_queue_url,
-            Queue::Deliveries => &self.delivery_queue_url,
-            Queue::Syncs(Entity::Contact) => &self.sync_queue_urls[0],
-            Queue::Syncs(Entity::Company) => &self.sync_queue_urls[1],
-            Queue::Syncs(Entity::Interaction) => &self.sync_queue_urls[2],
+            Queue::Retries => &self.shared.retry_queue_url,
+            Queue::Deliveries => &self.shared.delivery_queue_url,
+            Queue::Syncs(Entity::Contact) => &self.shared.sync_queue_urls[0],
+            Queue::Syncs(Entity::Company) => &self.shared.sync_queue_urls[1],
+            Queue::Syncs(Entity::Interaction) => &self.shared.sync_queue_urls[2],
         }
     }
 
@@ -158,7 +158,7 @@ impl Store {
 
     async fn enqueue_batch(&self, batch: Vec<(usize, Delayed)>) -> Result<Vec<usize>, StoreError> {
         let queue = batch.first().map(|(_, delayed)| delayed.message.queue).unwrap_or_default();
-        let mut request = self.sqs.send_message_batch().queue_url(self.url(queue));
+        let mut request = self.shared.sqs.send_message_batch().queue_url(self.url(queue));
         for (position, Delayed { message, delay_seconds }) in batch {
             let entry = SendMessageBatchRequestEntry::builder().id(position.to_string()).message_body(message.body);
             let entry = entry.set_message_group_id(message.group).delay_seconds(clamped(delay_seconds)).build();
@@ -195,7 +195,7 @@ impl Store {
         limit: i32,
     ) -> Result<Page, StoreError> {
         let text = AttributeValue::S;
-        let mut request = self.dynamodb.query().table_name(&self.table).index_name(DUE).limit(limit);
+        let mut request = self.shared.dynamodb.query().table_name(&self.shared.table).index_name(DUE).limit(limit);
         request = request
             .expression_attribute_values(":pk", text(partition.to_owned()))
             .expression_attribute_values(":to", text(to.to_owned()));
@@ -299,9 +299,9 @@ impl Store {
 
     /// One `BatchWriteItem`; gives how many writes DynamoDB left out.
     async fn write_batch(&self, writes: Vec<WriteRequest>) -> Result<usize, StoreError> {
-        let request = self.dynamodb.batch_write_item().request_items(&self.table, writes);
+        let request = self.dynamodb().await?.batch_write_item().request_items(&self.shared.table, writes);
         let answer = request.send().await.map_err(|e| classify("BatchWriteItem", e))?;
-        let left = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.table));
+        let left = answer.unprocessed_items.and_then(|mut tables| tables.remove(&self.shared.table));
         Ok(left.map_or(0, |left| left.len()))
     }
 }

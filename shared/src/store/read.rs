@@ -67,7 +67,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn get(&self, key: &Key) -> Result<Option<Item>, StoreError> {
-        let request = self.dynamodb.get_item().table_name(&self.table).set_key(Some(key.attributes()));
+        let request = self.dynamodb().await?.get_item().table_name(&self.shared.table).set_key(Some(key.attributes()));
         let answer = request.consistent_read(true).send().await.map_err(|e| classify("GetItem", e))?;
         Ok(answer.item.map(Item))
     }
@@ -111,10 +111,10 @@ impl Store {
         wanted: KeysAndAttributesBuilder,
     ) -> Result<(Vec<Item>, Option<KeysAndAttributes>), StoreError> {
         let wanted = wanted.build().map_err(|e| StoreError::unbuildable("BatchGetItem", &e))?;
-        let request = self.dynamodb.batch_get_item().request_items(&self.table, wanted);
+        let request = self.dynamodb().await?.batch_get_item().request_items(&self.shared.table, wanted);
         let answer = request.send().await.map_err(|e| classify("BatchGetItem", e))?;
-        let found = answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default();
-        let left = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
+        let found = answer.responses.and_then(|mut tables| tables.remove(&self.shared.table)).unwrap_or_default();
+        let left = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.shared.table));
         Ok((found.into_iter().map(Item).collect(), left))
     }
 
@@ -136,7 +136,8 @@ impl Store {
             return Ok(Page::default());
         }
         let text = |t: &str| AttributeValue::S(t.to_owned());
-        let mut request = self.dynamodb.query().table_name(&self.table).index_name(BY_TIME).limit(limit);
+        let mut request =
+            self.dynamodb().await?.query().table_name(&self.shared.table).index_name(BY_TIME).limit(limit);
         request = request.scan_index_forward(false).expression_attribute_values(":pk", text(g1pk));
         // `~` is greater than everything that follows a time in a sort key.
         let until = span.until.map_or_else(|| "~".to_owned(), |until| format!("{}~", millis_text(until)));
@@ -173,7 +174,8 @@ impl Store {
             return Ok(Page::default());
         }
         let text = |t: &str| AttributeValue::S(t.to_owned());
-        let mut request = self.dynamodb.query().table_name(&self.table).limit(limit).scan_index_forward(forward);
+        let mut request =
+            self.dynamodb().await?.query().table_name(&self.shared.table).limit(limit).scan_index_forward(forward);
         request = request
             .consistent_read(true)
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
@@ -197,7 +199,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn whole(&self, pk: &str, after: Option<String>, limit: i32) -> Result<Page, StoreError> {
-        let mut request = self.dynamodb.query().table_name(&self.table).limit(limit).consistent_read(true);
+        let mut request =
+            self.dynamodb().await?.query().table_name(&self.shared.table).limit(limit).consistent_read(true);
         request = request
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", AttributeValue::S(pk.to_owned()));
@@ -215,7 +218,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where DynamoDB fails.
     pub async fn scan(&self, sk: &str, after: Option<Key>) -> Result<Page, StoreError> {
-        let request = self.dynamodb.scan().table_name(&self.table).filter_expression("sk = :sk");
+        let request = self.dynamodb().await?.scan().table_name(&self.shared.table).filter_expression("sk = :sk");
         let request = request.expression_attribute_values(":sk", AttributeValue::S(sk.to_owned()));
         let answer = request.set_exclusive_start_key(after.map(|key| key.attributes())).send().await;
         let answer = answer.map_err(|e| classify("Scan", e))?;

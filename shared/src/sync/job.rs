@@ -18,7 +18,7 @@ use super::{
 use crate::{
     batch::{Left, contained, leave},
     connector::Connector,
-    hub::Hub,
+    hub::{Edge, Hub},
     limits::outbound::Quota,
     operation::{MessageError, Operation, SyncJob, SyncTask},
     process::stored,
@@ -45,23 +45,24 @@ const MARKED_PAGES: usize = 400;
 ///
 /// # Errors
 /// None: each message has its own outcome.
-pub async fn handle(hub: &Hub, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
+pub async fn handle(edge: &Edge, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {
     let end = run_end(event.context.deadline, MARGIN);
     let mut response = SqsBatchResponse::default();
     for message in &event.payload.records {
-        if let Err(error) = contained(JOB_TIME_MAX, work_off(hub, message, end)).await {
+        if let Err(error) = contained(JOB_TIME_MAX, work_off(edge, message, end)).await {
             leave(&mut response, message, &error);
         }
     }
     Ok(response)
 }
 
-fn work_off<'a>(hub: &'a Hub, message: &'a SqsMessage, end: Option<Timestamp>) -> BoxFuture<'a, Result<(), Left>> {
+fn work_off<'a>(edge: &'a Edge, message: &'a SqsMessage, end: Option<Timestamp>) -> BoxFuture<'a, Result<(), Left>> {
     Box::pin(async move {
-        match Operation::from_message(message.body.as_deref().unwrap_or_default(), hub.now())? {
+        match Operation::from_message(message.body.as_deref().unwrap_or_default(), edge.now())? {
             Operation::Sync(job) => {
                 // Only the schedule and the tenant's own calls make jobs.
                 let context = TenantContext::authenticated(job.tenant_id.clone());
+                let hub = &edge.acting_for(&context);
                 match work(hub, &context, job.clone(), end).await {
                     Err(error) if error.is_retryable() => Ok(put_back(hub, job, &error).await?),
                     done => Ok(done?),

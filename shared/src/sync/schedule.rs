@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     connector::Entity,
-    hub::Hub,
+    hub::Edge,
     ids::{SystemId, TenantId},
     operation::{Operation, SyncJob, SyncTask},
     store::{Delayed, StoreError},
@@ -27,9 +27,9 @@ const JOBS_AT_ONCE: usize = 100;
 ///
 /// # Errors
 /// Where AWS fails for a part of them: the next run makes those.
-pub async fn handle(hub: &Hub, _: LambdaEvent<Value>) -> Result<Value, Error> {
+pub async fn handle(edge: &Edge, _: LambdaEvent<Value>) -> Result<Value, Error> {
     let shards = Entity::ALL.into_iter().flat_map(|entity| (0..SHARDS).map(move |shard| (entity, shard)));
-    let made = join_all(shards.map(|(entity, shard)| schedule(hub, entity, shard))).await;
+    let made = join_all(shards.map(|(entity, shard)| schedule(edge, entity, shard))).await;
     let jobs: usize = made.iter().flatten().sum();
     if jobs > 0 {
         tracing::info!(jobs, "syncs are due");
@@ -40,11 +40,11 @@ pub async fn handle(hub: &Hub, _: LambdaEvent<Value>) -> Result<Value, Error> {
     }
 }
 
-async fn schedule(hub: &Hub, entity: Entity, shard: u32) -> Result<usize, StoreError> {
-    let (partition, now) = (shard_partition(entity, shard), hub.now());
+async fn schedule(edge: &Edge, entity: Entity, shard: u32) -> Result<usize, StoreError> {
+    let (partition, now) = (shard_partition(entity, shard), edge.now());
     let (mut from, mut count, mut jobs) = (String::from("0"), 0, Vec::new());
     loop {
-        let page = hub.store.due_between(&partition, (&from, "~"), None, 1).await?;
+        let page = edge.store.due_between(&partition, (&from, "~"), None, 1).await?;
         let first = page.items.first().and_then(|item| item.get_text("due_at").map(str::to_owned));
         let next = first.as_deref().and_then(|sort| scope(sort, entity));
         if let Some((scope, due)) = &next
@@ -54,7 +54,7 @@ async fn schedule(hub: &Hub, entity: Entity, shard: u32) -> Result<usize, StoreE
             jobs.push(Delayed { message, delay_seconds: 0 });
         }
         if jobs.len() >= JOBS_AT_ONCE || next.is_none() {
-            count += hub.store.enqueue_every(std::mem::take(&mut jobs)).await?;
+            count += edge.store.enqueue_every(std::mem::take(&mut jobs)).await?;
         }
         let Some((scope, _)) = next else { return Ok(count) };
         // Behind all of its marks.

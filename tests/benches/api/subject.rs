@@ -6,7 +6,7 @@ use aws_lambda_events::event::apigw::ApiGatewayV2CustomAuthorizerV2Request;
 use lambda_http::{Body, Request, request::LambdaRequest};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
-use shared::{api, authorize, hub::Hub, ids::sha256_hex};
+use shared::{api, authorize, hub::Edge, ids::sha256_hex};
 use tokio::runtime::Runtime;
 
 use super::{RECORDS, function::hub_at, services::Services};
@@ -15,8 +15,8 @@ pub const TENANT: &str = "tenant_demo";
 const OTHER: &str = "tenant_other";
 
 pub struct Subject {
-    api: Hub,
-    authorizer: Hub,
+    api: Edge,
+    authorizer: Edge,
     key: String,
     calls: Cell<usize>,
 }

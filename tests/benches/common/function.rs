@@ -8,12 +8,12 @@ use aws_smithy_http_client::Builder as HttpClient;
 use jiff::Timestamp;
 use local::template::Template;
 use shared::{
-    hub::{Hub, Settings},
+    hub::{Edge, Settings},
     outgoing,
 };
 
 /// A copy of a function that reaches the services by HTTP.
-pub fn hub_at(function: &str, aws_url: &str) -> Hub {
+pub fn hub_at(function: &str, aws_url: &str) -> Edge {
     let template = Template::bundled(aws_url).unwrap();
     let environment = template.function(function).unwrap().environment.clone();
     let settings = Settings::from_env(|name| match name {
@@ -24,7 +24,7 @@ pub fn hub_at(function: &str, aws_url: &str) -> Hub {
     let sdk = sdk_at(aws_url);
     let clock: shared::hub::Clock = Arc::new(timestamp);
     let send = outgoing::client(settings.reach, Arc::clone(&clock));
-    Hub::new(settings, &sdk, (clock, Arc::new(shared::hub::system_random)), Arc::new(|_: &str| {}), send)
+    Edge::new(settings, &sdk, (clock, Arc::new(shared::hub::system_random)), Arc::new(|_: &str| {}), send)
 }
 
 /// What clients of the services are made of.

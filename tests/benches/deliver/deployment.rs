@@ -16,7 +16,7 @@ use local::{
 use serde_json::{Value, json};
 use shared::{
     event::{Event, EventType, event_partition, events_of},
-    hub::Hub,
+    hub::Edge,
     ids::TenantId,
     outgoing,
     store::Range,
@@ -124,7 +124,7 @@ impl Deployment {
     }
 
     /// A new copy of `deliver-webhooks`, that reaches the services by HTTP.
-    pub fn hub(&self, aws_url: Option<&str>) -> Hub {
+    pub fn hub(&self, aws_url: Option<&str>) -> Edge {
         hub_at(FUNCTION, aws_url.unwrap_or(&self.aws_url()))
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
 use local::aws::Tap;
-use shared::{deliver, hub::Hub};
+use shared::{deliver, hub::Edge};
 use tracing::Instrument;
 
 use super::{
@@ -113,7 +113,7 @@ impl Stage {
 }
 
 /// Invokes the function as the runtime does: with bytes, and within a span of the request's.
-async fn invoke(hub: &Hub, bytes: &[u8]) {
+async fn invoke(hub: &Edge, bytes: &[u8]) {
     let event = LambdaEvent::new(serde_json::from_slice(bytes).unwrap(), Context::default());
     let span = tracing::info_span!("Lambda runtime invoke", requestId = "8286a188-ba32-4475-8077-530cd35c09a9");
     let answer = deliver::handle(hub, event).instrument(span).await.unwrap();

@@ -20,7 +20,7 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use futures_util::future::join_all;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::json;
-use shared::{hub::Hub, retry};
+use shared::{hub::Edge, retry};
 
 use self::{
     figures::{as_f64, median},
@@ -125,7 +125,7 @@ async fn write(dynamodb: &aws_sdk_dynamodb::Client, table: &str, message: &Messa
 }
 
 /// Invokes the function with a batch as Lambda hands it over.
-async fn process(hub: &Hub, messages: &[Message]) {
+async fn process(hub: &Edge, messages: &[Message]) {
     let record = |message: &Message| {
         json!({"messageId": message.message_id, "receiptHandle": message.receipt_handle, "body": message.body,
             "attributes": {}, "messageAttributes": {}})

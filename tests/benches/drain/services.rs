@@ -22,7 +22,7 @@ use local::{
 };
 use serde_json::{Value, json};
 use shared::{
-    hub::{Hub, Random, Settings},
+    hub::{Edge, Random, Settings},
     metrics::Emit,
     operation::{Operation, Reason, Waiting},
 };
@@ -121,9 +121,9 @@ impl Services {
     }
 
     /// A new copy of the function.
-    pub fn hub(&self) -> Hub {
+    pub fn hub(&self) -> Edge {
         let nobody = Arc::new(|_| panic!("nothing is sent out here"));
-        Hub::new(self.settings.clone(), &self.sdk, (Arc::new(now), random()), emit(), nobody)
+        Edge::new(self.settings.clone(), &self.sdk, (Arc::new(now), random()), emit(), nobody)
     }
 }
 

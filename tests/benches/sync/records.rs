@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use shared::{
-    hub::Hub,
+    hub::Edge,
     mapping::Merge,
     operation::{Operation, SyncTask},
     record::{Change, Record, Stamp},
@@ -27,7 +27,7 @@ const CONTACTS_AT_ONCE: usize = 12;
 const INVOCATION: Duration = Duration::from_mins(5);
 
 /// Writes contacts at `version`, each marked as a change of it does.
-pub async fn change(hub: &Hub, scope: &Scope, contacts: Range<usize>, version: i64) {
+pub async fn change(hub: &Edge, scope: &Scope, contacts: Range<usize>, version: i64) {
     let all: Vec<usize> = contacts.collect();
     for chunk in all.chunks(CONTACTS_AT_ONCE) {
         let places: Vec<_> = chunk.iter().map(|n| scope.place(&format!("con_{n:08}"))).collect();
@@ -51,7 +51,7 @@ pub async fn change(hub: &Hub, scope: &Scope, contacts: Range<usize>, version: i
 }
 
 /// A contact of six fields; each version has another first name.
-fn contact(hub: &Hub, n: usize, version: i64) -> Record {
+fn contact(hub: &Edge, n: usize, version: i64) -> Record {
     let mut record = Record::default();
     for version in 1..=version {
         let fields = [
@@ -73,7 +73,7 @@ fn contact(hub: &Hub, n: usize, version: i64) -> Record {
 }
 
 /// Invokes the function as the runtime does, with a job as the schedule makes it.
-pub async fn run(hub: &Hub, scope: &Scope) {
+pub async fn run(hub: &Edge, scope: &Scope) {
     let body = Operation::Sync(schedule::job(scope, SyncTask::Send, None, None)).to_message().body;
     let record = json!({"messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78", "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a",
         "body": body, "attributes": {}, "messageAttributes": {}});

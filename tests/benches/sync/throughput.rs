@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use local::aws::Tap;
 use reqwest::Client;
-use shared::{hub::Hub, sync::state::Scope};
+use shared::{hub::Edge, sync::state::Scope};
 use tokio::runtime::Runtime;
 
 use super::{
@@ -39,7 +39,7 @@ struct Stage {
     scope: Scope,
     runtime: Runtime,
     /// Writes what has changed.
-    filler: Hub,
+    filler: Edge,
 }
 
 pub fn run() {
@@ -74,7 +74,7 @@ fn print(name: &str, figure: impl Fn(usize, usize) -> f64) {
 
 impl Stage {
     /// Sends once without taking the time, prints the calls, and gives what was sent.
-    fn rehearse(&self, hub: &Hub, version: i64, tap: &Tap) -> Vec<Sent> {
+    fn rehearse(&self, hub: &Edge, version: i64, tap: &Tap) -> Vec<Sent> {
         self.crm.keep();
         tap.take();
         self.sync(hub, 0..RECORDS, version);
@@ -99,7 +99,7 @@ impl Stage {
     }
 
     /// New contacts and then their updates, each by the function and by the floor.
-    fn round(&self, hub: &Hub, client: &Client, n: usize, sent: &[Vec<Sent>; 2]) -> [[Times; 2]; 2] {
+    fn round(&self, hub: &Edge, client: &Client, n: usize, sent: &[Vec<Sent>; 2]) -> [[Times; 2]; 2] {
         let contacts = n * RECORDS..(n + 1) * RECORDS;
         [(1, 0), (2, 1)].map(|(version, kind)| {
             let times = self.sync(hub, contacts.clone(), version);
@@ -107,7 +107,7 @@ impl Stage {
         })
     }
 
-    fn sync(&self, hub: &Hub, contacts: Range<usize>, version: i64) -> Times {
+    fn sync(&self, hub: &Edge, contacts: Range<usize>, version: i64) -> Times {
         self.runtime.block_on(change(&self.filler, &self.scope, contacts, version));
         let before = self.crm.records();
         let times = self.time(records::run(hub, &self.scope));

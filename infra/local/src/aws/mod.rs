@@ -1,4 +1,4 @@
-//! AWS in this process: DynamoDB, SQS and Secrets Manager behind one door.
+//! AWS in this process: DynamoDB, SQS, Secrets Manager and as much of STS as sessions of tenants take, behind one door.
 //!
 //! The door takes what AWS takes, a JSON body and an `X-Amz-Target` header that names service and operation, and
 //! has two fronts: an HTTP client for the AWS SDK ([`Aws::sdk_parts`]), and a local port ([`Aws::serve`]).
@@ -15,6 +15,7 @@ mod secrets;
 mod server;
 mod storage;
 mod stream;
+mod sts;
 mod tap;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use serde_json::Value;
 pub use outage::{OutageError, Switch, tell};
 pub use provision::ProvisionError;
 pub use sdk::SdkParts;
+pub use sts::Session;
 pub use tap::{Call, Fate, Fault, Record, Service, Tap};
 
 /// The account that all local resources belong to.
@@ -52,6 +54,7 @@ struct Engines {
     dynamodb: dynamodb::Engine,
     queues: queues::Engine,
     secrets: secrets::Engine,
+    sts: sts::Engine,
     outage: outage::Outage,
     port: u16,
     /// Tells the services of one process apart.
@@ -124,7 +127,8 @@ impl Aws {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let outage = outage::Outage::default();
-        let engines = Engines { dynamodb, queues, secrets, outage, port, number, _lock: lock };
+        let engines =
+            Engines { dynamodb, queues, secrets, sts: sts::Engine::default(), outage, port, number, _lock: lock };
         Self { engines: Arc::new(engines), tap: None }
     }
 
@@ -163,10 +167,16 @@ impl Aws {
         Err(String::from_utf8_lossy(response.body()).into_owned())
     }
 
+    /// The session that this access key was given out for.
+    #[must_use]
+    pub fn session(&self, access_key: &str) -> Option<Session> {
+        self.engines.sts.session(access_key)
+    }
+
     /// Carries out one request, as the tap sees fit.
     ///
-    /// `target` is the `X-Amz-Target` header, such as `DynamoDB_20120810.GetItem`.
-    async fn call(&self, target: &str, body: Bytes) -> Result<Response<Bytes>, tap::LostAnswer> {
+    /// `target` is the `X-Amz-Target` header, such as `DynamoDB_20120810.GetItem`; `access_key` tells who asks.
+    async fn call(&self, target: &str, access_key: &str, body: Bytes) -> Result<Response<Bytes>, tap::LostAnswer> {
         let Some((service, operation)) = Service::parse(target) else {
             return Ok(error(StatusCode::BAD_REQUEST, "UnknownOperationException", "No such service or operation."));
         };
@@ -176,7 +186,7 @@ impl Aws {
         };
         match &self.tap {
             None => Ok(call(body).await),
-            Some(tap) => tap.pass(service, operation, body, call).await,
+            Some(tap) => tap.pass(service, operation, (access_key, body), call).await,
         }
     }
 }
@@ -187,6 +197,7 @@ impl Engines {
             Service::DynamoDb => self.dynamodb.call(operation, body).await,
             Service::Sqs => self.queues.call(operation, body).await,
             Service::SecretsManager => self.secrets.call(operation, body).await,
+            Service::Sts => self.sts.call(operation, &body),
         }
     }
 }
@@ -201,6 +212,21 @@ impl fmt::Debug for Aws {
 fn target_header(service: &str, operation: &str) -> HeaderMap {
     let target = HeaderValue::try_from(format!("{service}.{operation}"));
     target.map(|target| HeaderMap::from_iter([(HeaderName::from_static("x-amz-target"), target)])).unwrap_or_default()
+}
+
+/// What `X-Amz-Target` says; of a request to STS, whose protocol has none, the same made of its form.
+fn target(header: Option<&str>, body: &[u8]) -> String {
+    match header {
+        Some(target) => target.to_owned(),
+        None => format!("sts.{}", sts::field(body, "Action").unwrap_or_default()),
+    }
+}
+
+/// The access key that a request is signed with
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
+fn access_key(authorization: Option<&str>) -> &str {
+    let scope = authorization.and_then(|header| header.split_once("Credential=")).map(|(_, scope)| scope);
+    scope.and_then(|scope| scope.split('/').next()).unwrap_or_default()
 }
 
 /// An engine's answer with its body, which is in memory already, as bytes.

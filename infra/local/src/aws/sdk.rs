@@ -45,11 +45,12 @@ impl HttpConnector for Aws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let aws = self.clone();
         HttpConnectorFuture::new(async move {
-            let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
             let Some(body) = request.body().bytes().map(Bytes::copy_from_slice) else {
                 return Err(ConnectorError::user("a streamed body is none of these services' requests".into()));
             };
-            let response = Aws::call(&aws, &target, body).await.map_err(|lost| match lost {
+            let target = super::target(request.headers().get("x-amz-target"), &body);
+            let access_key = super::access_key(request.headers().get("authorization"));
+            let response = Aws::call(&aws, &target, access_key, body).await.map_err(|lost| match lost {
                 LostAnswer::Disconnected => ConnectorError::io(lost.into()).never_connected(),
                 LostAnswer::TimedOut => ConnectorError::timeout(lost.into()),
             })?;

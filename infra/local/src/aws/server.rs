@@ -1,4 +1,4 @@
-//! The front for everything outside the process: the three services on one local port, the switch of an outage, and a
+//! The front for everything outside the process: the services on one local port, the switch of an outage, and a
 //! receiver of webhooks.
 
 use axum::Router;
@@ -33,9 +33,10 @@ impl Aws {
 }
 
 async fn handle(State(aws): State<Aws>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let target = super::target(header("x-amz-target"), &body);
     let response = aws
-        .call(target, body)
+        .call(&target, super::access_key(header("authorization")), body)
         .await
         .unwrap_or_else(|lost| super::error(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &lost.to_string()));
     response.map(Body::from)

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::Value;
 
+use super::sts;
+
 /// One of the embedded services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {
@@ -17,6 +19,8 @@ pub enum Service {
     Sqs,
     /// Secrets.
     SecretsManager,
+    /// Sessions.
+    Sts,
 }
 
 impl Service {
@@ -27,6 +31,7 @@ impl Service {
             "DynamoDB_20120810" => Self::DynamoDb,
             "AmazonSQS" => Self::Sqs,
             "secretsmanager" => Self::SecretsManager,
+            "sts" => Self::Sts,
             _ => return None,
         };
         Some((service, operation))
@@ -42,7 +47,9 @@ pub struct Call<'a> {
     pub service: Service,
     /// The operation's name, such as `PutItem`.
     pub operation: &'a str,
-    /// The request's JSON.
+    /// The access key that the request is signed with; it tells who asks.
+    pub access_key: &'a str,
+    /// The request's JSON; of STS, its form.
     pub body: &'a [u8],
 }
 
@@ -160,11 +167,11 @@ impl Tap {
         &self,
         service: Service,
         operation: &str,
-        body: Bytes,
+        (access_key, body): (&str, Bytes),
         make: impl FnOnce(Bytes) -> F,
     ) -> Result<Response<Bytes>, LostAnswer> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let Fate { before, fault, after } = (self.fate)(&Call { number, service, operation, body: &body });
+        let Fate { before, fault, after } = (self.fate)(&Call { number, service, operation, access_key, body: &body });
         wait(before).await;
         let response = match fault {
             Fault::None | Fault::LoseAnswer | Fault::HangAfter => Some(make(metered(service, body)).await),
@@ -185,7 +192,8 @@ impl Tap {
             (Fault::None, Some(response)) => Ok(response),
             (Fault::Refuse { status, code }, _) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Ok(super::error(status, code, "Refused on purpose."))
+                let refusal = if service == Service::Sts { sts::error } else { super::error };
+                Ok(refusal(status, code, "Refused on purpose."))
             }
             (Fault::Disconnect, _) => Err(LostAnswer::Disconnected),
             (Fault::None | Fault::TimeOut | Fault::LoseAnswer, _) => Err(LostAnswer::TimedOut),

@@ -11,12 +11,13 @@ use super::{Authorizer, FunctionSpec, Queue, Table, Template, TemplateError, eve
 
 /// Types that need nothing locally: they watch or permit, give the API another name, or keep what is printed to the
 /// terminal here.
-const NOT_NEEDED: [&str; 11] = [
+const NOT_NEEDED: [&str; 12] = [
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::DomainName",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::Dashboard",
     "AWS::IAM::ManagedPolicy",
+    "AWS::IAM::Policy",
     "AWS::IAM::Role",
     "AWS::KMS::Key",
     "AWS::Lambda::Permission",

@@ -44,6 +44,7 @@ fn the_bundled_template_is_read() {
             ("SYNC_INTERACTIONS_QUEUE_URL", "http://127.0.0.1:9001/000000000000/smrt-local-SyncInteractionsQueue"),
             ("TABLE_NAME", "smrt-local-HubTable"),
             ("TENANT_METRICS", "false"),
+            ("TENANT_ROLE_ARN", ""),
         ]
     );
     let authorizer =

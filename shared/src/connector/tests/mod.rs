@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    hub::{Clock, Settings},
+    hub::{Clock, Edge, Settings},
     ids::TenantId,
     integration::Limits,
     limits::outbound::{Counter, QuotaError},
@@ -99,8 +99,9 @@ impl Crm {
         let aws = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
         let (start, since): (Timestamp, _) = (START.parse().unwrap(), tokio::time::Instant::now());
         let clock: Clock = Arc::new(move || start + since.elapsed());
-        let hub = Hub::new(Settings::from_env(var).unwrap(), &aws, (clock, Arc::new(|| 7)), Arc::new(|_| {}), send);
+        let edge = Edge::new(Settings::from_env(var).unwrap(), &aws, (clock, Arc::new(|| 7)), Arc::new(|_| {}), send);
         let context = TenantContext::authenticated(TenantId::parse("acme").unwrap());
+        let hub = edge.acting_for(&context);
         Self { hub, context, system: SystemId::parse("crm").unwrap(), arrivals }
     }
 

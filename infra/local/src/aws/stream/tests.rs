@@ -47,7 +47,7 @@ async fn on_disk(directory: &Path, seconds: u64) -> Aws {
 /// Asks by way of the tap, and gives the status with the answer.
 async fn ask(aws: &Aws, operation: &str, request: &Value) -> (u16, Value) {
     let target = format!("DynamoDB_20120810.{operation}");
-    let response = aws.call(&target, request.to_string().into()).await.unwrap();
+    let response = aws.call(&target, "test", request.to_string().into()).await.unwrap();
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
 }
 
