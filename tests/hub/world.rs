@@ -36,7 +36,7 @@ use shared::{
 use tokio::time::Instant;
 
 pub use self::internet::{Arrival, Behaviour, Internet};
-pub use self::sessions::{BY_OWN_ROLE, Guard, ROLE_ARN};
+pub use self::sessions::{BY_OWN_ROLE, Guard, ROLE_ARN, opens};
 pub use self::tenant::{Signer, Tenant, call_ended, payment, sample, sample_body, sign, waiting};
 
 pub const TENANT: &str = "tenant_demo";

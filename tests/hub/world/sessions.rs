@@ -70,11 +70,6 @@ impl Guard {
         self.seen().refused.clone()
     }
 
-    /// Whether a session opens a key.
-    pub fn opens(&self, session: &Session, key: &str) -> bool {
-        is_own(session, &Place::Partition(key.to_owned()))
-    }
-
     /// From now on STS fails, or doesn't any more.
     pub fn fail_sessions(&self, is_out: bool) {
         self.seen().is_out = is_out;
@@ -127,6 +122,11 @@ impl Place {
             Self::Scan => "scan".to_owned(),
         }
     }
+}
+
+/// Whether a session opens a key.
+pub fn opens(session: &Session, key: &str) -> bool {
+    is_own(session, &Place::Partition(key.to_owned()))
 }
 
 /// The policy of the sessions' role.
