@@ -1,5 +1,5 @@
-"""What Lambda itself does with the functions' roles: it logs, polls and reports. The emulator does that by its own right, so
-here IAM is asked whether the role may."""
+"""What AWS itself does with the roles: Lambda logs, polls and reports, and schedules invoke. The emulator does that by its own
+right, so here IAM is asked whether the role may."""
 
 QUEUE = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 # https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
@@ -25,3 +25,11 @@ def test_functions_may_log_read_their_sources_and_report_what_is_given_up(hub):
         destination = source.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
         if destination:
             assert refused(hub, role, ["sqs:SendMessage"], destination) == [], source
+
+
+def test_schedules_may_invoke_what_they_are_for(hub):
+    schedules = [schedule["Name"] for schedule in hub.aws.scheduler.list_schedules()["Schedules"]]
+    assert len(schedules) == 3
+    for name in schedules:
+        target = hub.aws.scheduler.get_schedule(Name=name)["Target"]
+        assert refused(hub, target["RoleArn"], ["lambda:InvokeFunction"], target["Arn"]) == [], name

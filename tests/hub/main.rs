@@ -7,6 +7,7 @@ mod bad_input;
 mod calls_to_aws;
 mod crashes;
 mod crm;
+mod deployment;
 mod exactly_once;
 mod isolation;
 mod limits;
