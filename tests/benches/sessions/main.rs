@@ -1,7 +1,8 @@
 //! What sessions of tenants take (docs/isolation.md): CPU of a webhook's event with and without, on a copy that knows the tenant;
 //! and what beginning a session takes, in CPU and memory.
 //!
-//! The services run behind their port in a thread of their own, and what counts is this thread's CPU time.
+//! The services run behind their port in a thread of their own, and what counts is this thread's CPU time. What counts for memory is
+//! how much more a process grows that has sessions than one that hasn't: the services are in both.
 //! `cargo bench -p tests --bench sessions`
 
 #[path = "../common/figures.rs"]
@@ -14,7 +15,7 @@ mod services;
 #[path = "../common/tenant.rs"]
 mod tenant;
 
-use std::{fs, time::Duration};
+use std::{env, fs, process::Command, time::Duration};
 
 use jiff::Timestamp;
 use lambda_runtime::{Context, LambdaEvent};
@@ -38,9 +39,18 @@ const EVENTS: usize = 2_000;
 const TENANTS: usize = 300;
 const ROUNDS: usize = 7;
 const BATCH: usize = 10;
+/// The argument by which this process is one of those whose memory is compared.
+const GROW: &str = "grow";
 
 fn main() {
     tracing_subscriber::fmt().with_writer(std::io::sink).with_max_level(tracing::Level::INFO).init();
+    let arguments: Vec<String> = env::args().collect();
+    if let [_, grow, role] = arguments.as_slice()
+        && grow == GROW
+    {
+        println!("{}", work_off(role, &tenants()).1);
+        return;
+    }
     warm();
     begin();
 }
@@ -63,21 +73,27 @@ fn warm() {
     println!("  of {ROUNDS} rounds: {:.3} to {:.3} times", ratios[0], ratios[ROUNDS - 1]);
 }
 
-/// Events of as many tenants, none of which is there: the configuration is looked up by each one's session, and that is all.
+/// Events of as many tenants, each met for the first time.
 fn begin() {
-    let events: Vec<String> = (0..TENANTS).map(|n| message(&format!("tenant_{n}"), n)).collect();
-    let mut all = vec![message("other", 0); BATCH];
-    all.extend(events);
-    let rounds: Vec<_> = (0..ROUNDS).map(|_| ["", ROLE_ARN].map(|role| work_off(role, &all))).collect();
-    let of = |n: usize| median(rounds.iter().map(|round| round[n].0.as_secs_f64())) / as_f64(TENANTS);
-    let kilobytes = |n: usize| median(rounds.iter().map(|round| round[n].1)) / as_f64(TENANTS);
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| ["", ROLE_ARN].map(|role| work_off(role, &tenants()).0)).collect();
+    let of = |n: usize| median(rounds.iter().map(|round| round[n].as_secs_f64())) / as_f64(TENANTS);
     println!("{TENANTS} tenants, each met for the first time");
     println!("  a session takes {:.0} µs of CPU to begin", 1e6 * (of(1) - of(0)));
-    println!(
-        "  resident memory grows by {:.0} KB a tenant with sessions, by {:.0} KB without",
-        kilobytes(1),
-        kilobytes(0)
-    );
+    let grown = |role: &str| median((0..ROUNDS).map(|_| grown(role))) / as_f64(TENANTS);
+    let (with, without) = (grown(ROLE_ARN), grown(""));
+    println!("  a process grows by {with:.0} KB for each with sessions, by {without:.0} KB without");
+}
+
+/// None of them is there: the configuration is looked up by each one's session, and that is all.
+fn tenants() -> Vec<String> {
+    let others = vec![message("other", 0); BATCH];
+    others.into_iter().chain((0..TENANTS).map(|n| message(&format!("tenant_{n}"), n))).collect()
+}
+
+/// By how many kilobytes a new process grows.
+fn grown(role: &str) -> f64 {
+    let told = Command::new(env::current_exe().unwrap()).args([GROW, role]).output().unwrap().stdout;
+    String::from_utf8(told).unwrap().trim().parse().unwrap()
 }
 
 /// CPU of this thread for all events but the first batch, and by how many kilobytes the process grows meanwhile.
