@@ -42,7 +42,7 @@ pub fn warm(all: &[Figures]) -> String {
     for figures in all {
         let own = &figures.warm;
         let floor = figures.floor_warm.map_or_else(
-            || "| |".to_owned(),
+            || "| | |".to_owned(),
             |floor| {
                 let ratio = own.cpu.as_secs_f64() / floor.cpu.as_secs_f64();
                 format!("| {:.0} | {ratio:.2} |", microseconds(floor.cpu))
