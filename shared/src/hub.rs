@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_smithy_http_client::{Builder as HttpClient, tls};
+use aws_config::SdkConfig;
 use jiff::Timestamp;
 
 use crate::{
+    aws,
     cache::Cache,
     connector::Tokens,
     deliver::subscriptions::Subscriptions,
@@ -22,8 +22,7 @@ use crate::{
     limits::{keys::KeyLimits, source::SourceLimits},
     metrics::{Emit, Metrics},
     operation::{Operation, Waiting},
-    outgoing::{self, Sender},
-    record::Record,
+    outgoing::Sender,
     registry::Registry,
     secrets::Secrets,
     store::{Key, Sessions, Store, StoreError},
@@ -88,8 +87,8 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 #[error("environment variable {name} {problem}; set it in infra/template.yaml")]
 pub struct SettingsError {
-    name: &'static str,
-    problem: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) problem: &'static str,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -190,8 +189,8 @@ pub struct Held {
     pub sources: SourceLimits,
     /// What this copy knows of the calls of API keys.
     pub key_limits: KeyLimits,
-    /// Records as this copy saw them last: the guess on which their next change is tried first.
-    pub guesses: Cache<Key, (i64, Record)>,
+    /// Version and text of records as this copy saw them last: the guess on which their next change is tried first.
+    pub guesses: Cache<Key, (i64, Box<str>)>,
     /// Phone numbers that this copy knows to exist.
     pub phones: Cache<Key, ()>,
     /// Subscriptions of tenants, cached.
@@ -202,8 +201,8 @@ pub struct Held {
     pub send: Sender,
 }
 
-/// What the remembered records may take; one takes about 2 KB.
-const GUESSES_BYTES_MAX: usize = 2_000_000;
+/// What the remembered records may take; one takes about 700 bytes.
+const GUESSES_BYTES_MAX: usize = 1_000_000;
 /// What the known numbers may take; one takes about 300 bytes.
 const PHONES_BYTES_MAX: usize = 1_000_000;
 /// What the tokens may take; one takes about 2 KB.
@@ -248,20 +247,17 @@ impl Edge {
         Hub { held: Arc::clone(&self.held), store: self.store.of_tenant(context) }
     }
 
-    /// The copy that runs on AWS: environment, system clock, system randomness.
+    /// The copy that runs on AWS: environment, system clock, system randomness. `send` makes what it calls others with.
     ///
     /// # Errors
     /// [`SettingsError`] where the environment lacks a setting.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment and the clock")]
-    pub async fn from_env() -> Result<Self, SettingsError> {
-        let settings = Settings::from_env(|name| std::env::var(name).ok())?;
-        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = HttpClient::new().tls_provider(tls).build_https();
-        let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-        let aws = aws.retry_config(retries()).timeout_config(timeouts()).load().await;
+    pub fn from_env(send: impl FnOnce(Reach, Clock) -> Sender) -> Result<Self, SettingsError> {
+        let var = |name: &str| std::env::var(name).ok();
+        let (settings, aws) = (Settings::from_env(var)?, aws::config(var)?);
         let emit = Arc::new(|line: &str| println!("{line}"));
         let clock: Clock = Arc::new(Timestamp::now);
-        let send = outgoing::client(settings.reach, Arc::clone(&clock));
+        let send = send(settings.reach, Arc::clone(&clock));
         Ok(Self::new(settings, &aws, (clock, Arc::new(system_random)), emit, send))
     }
 }
@@ -326,22 +322,6 @@ impl Deref for Hub {
 #[expect(clippy::disallowed_methods, reason = "the one place that takes the system's randomness")]
 pub fn system_random() -> u128 {
     rand::random()
-}
-
-/// Three tries within a webhook's patience: senders give up after 5 to 30 s, so waits begin at 50 ms, not at the SDK's 1 s.
-#[must_use]
-pub fn retries() -> RetryConfig {
-    RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50))
-}
-
-/// DynamoDB and SQS answer in milliseconds; after 2 s a try is lost, after 6 s the call.
-#[must_use]
-pub fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(2))
-        .operation_timeout(Duration::from_secs(6))
-        .build()
 }
 
 #[cfg(test)]

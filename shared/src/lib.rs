@@ -63,6 +63,7 @@ pub mod subscription;
 mod view;
 
 // What they touch.
+pub mod aws;
 pub mod connector;
 pub mod hub;
 pub mod keys;

@@ -1,19 +1,22 @@
 //! Running a function on Lambda: each `main.rs` calls one of these and nothing else.
 
-use lambda_http::tracing::{
-    init_default_subscriber,
-    subscriber::{filter::LevelFilter, fmt, fmt::MakeWriter},
-};
+use lambda_http::tracing::subscriber::{filter::LevelFilter, fmt, fmt::MakeWriter};
 use lambda_runtime::{Error, service_fn};
 
-use crate::{administer, api, authorize, deliver, hub::Edge, provision, publish, release, retry, sync, webhook};
+use crate::{
+    administer, api, authorize, deliver,
+    endpoint::Reach,
+    hub::{Clock, Edge},
+    outgoing::{self, Sender},
+    provision, publish, release, retry, sync, webhook,
+};
 
 /// Serves the webhooks of one system, or with `None` of any that a tenant registered.
 ///
 /// # Errors
 /// Where the environment lacks a setting, or the runtime ends.
 pub async fn webhooks(only: Option<&str>) -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::nobody)?;
     lambda_http::run(service_fn(|request| webhook::handle(&edge, only, request))).await
 }
 
@@ -22,7 +25,7 @@ pub async fn webhooks(only: Option<&str>) -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn management_api() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_http::run(service_fn(|request| api::handle(&edge, request))).await
 }
 
@@ -31,7 +34,7 @@ pub async fn management_api() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn authorizer() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::nobody)?;
     lambda_runtime::run(service_fn(|event| authorize::handle(&edge, event))).await
 }
 
@@ -40,7 +43,7 @@ pub async fn authorizer() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn provisioning() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| provision::handle(&edge, event))).await
 }
 
@@ -49,7 +52,7 @@ pub async fn provisioning() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn administration() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| administer::handle(&edge, event))).await
 }
 
@@ -58,7 +61,7 @@ pub async fn administration() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn retries() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| retry::handle(&edge, event))).await
 }
 
@@ -67,7 +70,7 @@ pub async fn retries() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn releases() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| release::handle(&edge, event))).await
 }
 
@@ -76,7 +79,7 @@ pub async fn releases() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn publishing() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| publish::handle(&edge, event))).await
 }
 
@@ -85,7 +88,7 @@ pub async fn publishing() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn deliveries() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| deliver::handle(&edge, event))).await
 }
 
@@ -94,7 +97,7 @@ pub async fn deliveries() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn sweeps() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| publish::sweep(&edge, event))).await
 }
 
@@ -103,7 +106,7 @@ pub async fn sweeps() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn syncs() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| sync::job::handle(&edge, event))).await
 }
 
@@ -112,26 +115,31 @@ pub async fn syncs() -> Result<(), Error> {
 /// # Errors
 /// As [`webhooks`].
 pub async fn sync_schedule() -> Result<(), Error> {
-    let edge = start().await?;
+    let edge = start(outgoing::client)?;
     lambda_runtime::run(service_fn(|event| sync::schedule::handle(&edge, event))).await
 }
 
-async fn start() -> Result<Edge, Error> {
+/// `send` makes what the function calls others with; one that calls nobody does without an HTTP client in its binary.
+fn start(send: fn(Reach, Clock) -> Sender) -> Result<Edge, Error> {
     init_log();
-    Ok(Edge::from_env().await?)
+    Ok(Edge::from_env(send)?)
 }
 
-/// Begins the log: JSON where Lambda asks for it, as it does when deployed.
+/// Begins the log: JSON where Lambda asks for it, as it does when deployed. Not by the runtime's own subscriber, whose filter
+/// of `RUST_LOG` is a twentieth of the binary.
 #[expect(clippy::disallowed_methods, reason = "the log begins before there is anything to be told of the environment")]
 fn init_log() {
     let var = |name: &str| std::env::var(name).ok();
-    if var("AWS_LAMBDA_LOG_FORMAT").is_none_or(|format| format != "JSON") {
-        return init_default_subscriber();
-    }
     // Lambda drops what is below its own level, metrics too; so there may be one for our lines alone.
-    let level = var("LOG_LEVEL").or_else(|| var("AWS_LAMBDA_LOG_LEVEL")).and_then(|level| level.parse().ok());
-    // Fails only where there is a log already.
-    let _ = tracing::subscriber::set_global_default(json_log(level.unwrap_or(LevelFilter::INFO), std::io::stdout));
+    let level = ["LOG_LEVEL", "AWS_LAMBDA_LOG_LEVEL", "RUST_LOG"].iter().find_map(|name| var(name)?.parse().ok());
+    let level = level.unwrap_or(LevelFilter::INFO);
+    // Both fail only where there is a log already.
+    let _ = if var("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format == "JSON") {
+        tracing::subscriber::set_global_default(json_log(level, std::io::stdout))
+    } else {
+        let lines = fmt().with_target(false).without_time().with_max_level(level);
+        tracing::subscriber::set_global_default(lines.finish())
+    };
 }
 
 /// A log of one JSON object a line with its fields at the top, as those of [`crate::metrics`] have them, so that one query

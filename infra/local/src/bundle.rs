@@ -145,8 +145,8 @@ pub fn sdk_config(aws: &Aws) -> SdkConfig {
         .endpoint_url(parts.endpoint_url)
         .credentials_provider(SharedCredentialsProvider::new(parts.credentials))
         .http_client(parts.http_client)
-        .retry_config(shared::hub::retries())
-        .timeout_config(shared::hub::timeouts())
+        .retry_config(shared::aws::retries())
+        .timeout_config(shared::aws::timeouts())
         .build()
 }
 

@@ -51,6 +51,9 @@ pub enum SendError {
         "this deployment has no CA certificates to check hosts by; an operator must add them to the function's image"
     )]
     ClientUnavailable,
+    /// The function calls nobody ([`super::nobody`]).
+    #[error("this function calls nobody; the operation belongs to another one")]
+    CallsNobody,
 }
 
 impl SendError {
@@ -69,6 +72,7 @@ impl SendError {
             Self::TooLarge(_) => "answer_too_large",
             Self::NotBuildable => "not_buildable",
             Self::ClientUnavailable => "client_unavailable",
+            Self::CallsNobody => "calls_nobody",
         }
     }
 

@@ -27,7 +27,10 @@ pub use self::{
     headers::{RESERVED, header_name, is_header_value},
     resolve::{Lookup, system},
 };
-use crate::endpoint::Endpoint;
+use crate::{
+    endpoint::{Endpoint, Reach},
+    hub::Clock,
+};
 
 /// What is kept of an answer's body, in bytes.
 pub const BODY_BYTES_KEPT: usize = 1_024;
@@ -36,6 +39,12 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// Sends one request. An argument everywhere, so that tests decide what is answered.
 pub type Sender = Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Reply, SendError>> + Send + Sync>;
+
+/// The sender of a function that calls nobody: it refuses every request.
+#[must_use]
+pub fn nobody(_reach: Reach, _clock: Clock) -> Sender {
+    Arc::new(|_| Box::pin(async { Err(SendError::CallsNobody) }))
+}
 
 /// What is to be sent. `Host` and `Content-Length` are added, `Accept: */*` where there is none, and nothing else.
 #[derive(Clone)]

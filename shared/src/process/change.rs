@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     effect::{Effect, phone_key},
-    plan::{Known, Obstacle, Plan, Stored, stored},
+    plan::{Known, Obstacle, Plan, Stored, remembered, stored},
 };
 use crate::{
     event,
@@ -38,7 +38,7 @@ pub(crate) enum Changed {
 /// [`StoreError`] where AWS fails: whether it was applied is then unknown, and trying again is safe.
 pub(crate) async fn change(hub: &Hub, effect: &Effect<'_>, lead: &[Write]) -> Result<Changed, StoreError> {
     let guess = hub.guesses.get(&effect.record_key());
-    let mut known = Known::guess(guess.map(|(_, stored)| stored));
+    let mut known = Known::guess(guess.and_then(|(_, record)| remembered(record)));
     if effect.expects.is_some() {
         known.record = hub.store.get(&effect.record_key()).await?.as_ref().and_then(stored);
     }
@@ -58,7 +58,8 @@ pub(crate) async fn change(hub: &Hub, effect: &Effect<'_>, lead: &[Write]) -> Re
                     let key = |phone| phone_key(effect.tenant, phone);
                     plan.phones().for_each(|phone| hub.phones.put(key(phone), (), 60, hub.now()));
                 }
-                hub.guesses.put(effect.record_key(), plan.after, 2 * plan.doc_bytes, hub.now());
+                let bytes = plan.after.1.len();
+                hub.guesses.put(effect.record_key(), plan.after, bytes, hub.now());
                 return Ok(Changed::Done { again, before: known.record });
             }
             Commit::Conflict => wait(hub, round).await,

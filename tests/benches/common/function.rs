@@ -35,8 +35,8 @@ pub fn sdk_at(aws_url: &str) -> SdkConfig {
         .endpoint_url(aws_url)
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "bench")))
         .http_client(HttpClient::new().build_http())
-        .retry_config(shared::hub::retries())
-        .timeout_config(shared::hub::timeouts())
+        .retry_config(shared::aws::retries())
+        .timeout_config(shared::aws::timeouts())
         .build()
 }
 

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::operation::{
     get_item::builders::GetItemFluentBuilder as GetItem, put_item::builders::PutItemFluentBuilder as PutItem,
     query::builders::QueryFluentBuilder as Query,
@@ -14,7 +13,6 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use aws_sdk_dynamodb::{Client, primitives::Blob};
-use aws_smithy_http_client::{Builder as HttpClient, tls};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json, value::RawValue};
@@ -32,10 +30,7 @@ enum Call {
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "a floor has no settings")]
 async fn main() -> Result<(), Error> {
-    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    let http = HttpClient::new().tls_provider(tls).build_https();
-    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-    let aws = aws.retry_config(shared::hub::retries()).timeout_config(shared::hub::timeouts()).load().await;
+    let aws = shared::aws::config(|name| std::env::var(name).ok())?;
     let client = Client::new(&aws);
     let file: Value = serde_json::from_str(&std::fs::read_to_string(std::env::var("FLOOR_CALLS")?)?)?;
     let calls = file.as_array().into_iter().flatten().map(|call| read(&client, call));

@@ -1,4 +1,5 @@
-//! The floor of a start: a function with the hub's AWS clients that answers and does nothing.
+//! The floor of a start: a function with the hub's three AWS clients, made as the SDK's documentation makes them,
+//! that answers and does nothing.
 
 use aws_config::BehaviorVersion;
 use aws_smithy_http_client::{Builder as HttpClient, tls};
@@ -9,8 +10,7 @@ use serde_json::{Value, json, value::RawValue};
 async fn main() -> Result<(), Error> {
     let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     let http = HttpClient::new().tls_provider(tls).build_https();
-    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-    let aws = aws.retry_config(shared::hub::retries()).timeout_config(shared::hub::timeouts()).load().await;
+    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let clients = (
         aws_sdk_dynamodb::Client::new(&aws),
         aws_sdk_sqs::Client::new(&aws),
