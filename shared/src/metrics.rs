@@ -9,7 +9,8 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Value, json};
 
 use crate::{
     deliver::record::Attempt,
@@ -24,6 +25,9 @@ use crate::{
 
 /// The namespace of all metrics; the alarms of `infra/template.yaml` name it too.
 pub const NAMESPACE: &str = "SmrtHub";
+
+/// What a line has, and seldom more.
+const LINE_BYTES: usize = 1_024;
 
 /// Takes a line. On Lambda it goes to standard output, and so to CloudWatch Logs.
 pub type Emit = Arc<dyn Fn(&str) + Send + Sync>;
@@ -101,12 +105,12 @@ impl Metrics {
         let ms = ms.map(|ms| ("WebhookMilliseconds", ms));
         let metrics: Vec<_> = [("Webhooks", 1), (ending.metric(), 1)].into_iter().chain(ms).collect();
         let dimensions: &[&[&str]] = &[&["stage", "system"]];
-        self.write(Line { level: "INFO", message: "webhook", dimensions, metrics: &metrics, tenant, fields });
+        self.write(&Line { level: "INFO", message: "webhook", dimensions, metrics: &metrics, tenant, fields });
     }
 
     /// An event became a failure, or failed again.
     pub fn failure(&self, event: &InboundEvent, failure: &Failure, correlation_id: &str) {
-        self.write(Line {
+        self.write(&Line {
             level: "WARN",
             message: "failure",
             dimensions: &[&["stage"], &["stage", "system"]],
@@ -125,7 +129,7 @@ impl Metrics {
 
     /// One attempt of a delivery was made. No URL, header, body or secret is told.
     pub fn delivery(&self, delivery: &Deliver, attempt: &Attempt, succeeded: bool) {
-        self.write(Line {
+        self.write(&Line {
             level: "INFO",
             message: "delivery",
             dimensions: &[&["stage"]],
@@ -151,7 +155,7 @@ impl Metrics {
 
     /// A delivery is out of attempts. Counted apart, because what is broken is a tenant's endpoint and not the hub.
     pub fn exhausted(&self, delivery: &Deliver, failure: &Failure) {
-        self.write(Line {
+        self.write(&Line {
             level: "WARN",
             message: "a delivery is exhausted",
             dimensions: &[&["stage"]],
@@ -169,7 +173,7 @@ impl Metrics {
 
     /// A run of a sync ended, in which `records` were sent or taken in.
     pub fn synced(&self, scope: &Scope, task: &str, (records, ms): (i64, i64), correlation_id: Option<&str>) {
-        self.write(Line {
+        self.write(&Line {
             level: "INFO",
             message: "sync",
             dimensions: &[&["stage", "system"]],
@@ -189,7 +193,7 @@ impl Metrics {
 
     /// A record of a sync is a failure. Counted apart, because what is broken is a tenant's CRM or its configuration.
     pub fn sync_failed(&self, scope: &Scope, failure: &Failure, correlation_id: Option<&str>) {
-        self.write(Line {
+        self.write(&Line {
             level: "WARN",
             message: "a sync failed",
             dimensions: &[&["stage"]],
@@ -206,30 +210,68 @@ impl Metrics {
         });
     }
 
-    fn write(&self, line: Line<'_>) {
-        let now = (self.clock)();
-        let directive = |dimensions: Value, metrics: &[(&str, i64)]| {
-            let metrics: Vec<_> = metrics.iter().map(|(name, _)| json!({"Name": name, "Unit": unit(name)})).collect();
-            json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics})
-        };
-        let mut directives = vec![directive(json!(line.dimensions), line.metrics)];
-        let tenant = line.tenant.filter(|_| self.by_tenant);
-        directives
-            .extend(tenant.map(|_| directive(json!([["stage", "tenant"]]), line.metrics.get(..1).unwrap_or_default())));
-        let mut fields = if let Value::Object(fields) = line.fields { fields } else { Map::new() };
-        fields.retain(|_, value| !value.is_null() && value != "");
-        fields.extend(line.metrics.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
-        let about = [
-            // For CloudWatch; the text is for Lambda, that takes a line without it for one of another level.
-            ("_aws", json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives})),
-            ("timestamp", millis_text(now).into()),
-            ("level", line.level.into()),
-            ("message", line.message.into()),
-            ("stage", self.stage.as_str().into()),
-        ];
-        fields.extend(about.map(|(name, value)| (name.to_owned(), value)));
-        (self.emit)(&Value::Object(fields).to_string());
+    fn write(&self, line: &Line<'_>) {
+        let mut text = Vec::with_capacity(LINE_BYTES);
+        // Writing JSON into memory can't fail.
+        if self.serialize(line, &mut serde_json::Serializer::new(&mut text)).is_ok() {
+            (self.emit)(&String::from_utf8_lossy(&text));
+        }
     }
+
+    /// Straight to text: a line is written for each webhook, and a tree of values would be thrown away.
+    fn serialize<S: Serializer>(&self, line: &Line<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+        let now = (self.clock)();
+        let of_tenants = line.tenant.filter(|_| self.by_tenant).map(|_| Directive {
+            dimensions: &[&["stage", "tenant"]],
+            metrics: metrics(line.metrics.get(..1).unwrap_or_default()),
+            namespace: NAMESPACE,
+        });
+        let of_all = Directive { dimensions: line.dimensions, metrics: metrics(line.metrics), namespace: NAMESPACE };
+        let directives = std::iter::once(of_all).chain(of_tenants).collect();
+        let mut fields = serializer.serialize_map(None)?;
+        fields
+            .serialize_entry("_aws", &Embedded { cloud_watch_metrics: directives, timestamp: now.as_millisecond() })?;
+        // For Lambda, that takes a line without it for one of another level.
+        fields.serialize_entry("timestamp", &millis_text(now))?;
+        fields.serialize_entry("level", line.level)?;
+        fields.serialize_entry("message", line.message)?;
+        fields.serialize_entry("stage", &self.stage)?;
+        let about = line.fields.as_object().into_iter().flatten();
+        for (name, value) in about.filter(|(_, value)| !value.is_null() && *value != "") {
+            fields.serialize_entry(name, value)?;
+        }
+        for (name, value) in line.metrics {
+            fields.serialize_entry(name, value)?;
+        }
+        fields.end()
+    }
+}
+
+/// What a line is for CloudWatch.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Embedded<'a> {
+    cloud_watch_metrics: Vec<Directive<'a>>,
+    timestamp: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    dimensions: &'a [&'a [&'a str]],
+    metrics: Vec<Metric<'a>>,
+    namespace: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric<'a> {
+    name: &'a str,
+    unit: &'static str,
+}
+
+fn metrics<'a>(all: &[(&'a str, i64)]) -> Vec<Metric<'a>> {
+    all.iter().map(|(name, _)| Metric { name, unit: unit(name) }).collect()
 }
 
 /// The value of the dimension `system`: one of few, whatever systems tenants register or callers invent.
