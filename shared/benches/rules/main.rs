@@ -7,6 +7,7 @@
 
 mod canonical;
 mod codec;
+mod delivery;
 mod map;
 mod phone;
 mod record;
@@ -23,6 +24,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(50);
-    targets = signature::bench, canonical::bench, map::bench, phone::bench, codec::bench, record::bench
+    targets = signature::bench, canonical::bench, map::bench, phone::bench, codec::bench, record::bench, delivery::bench
 }
 criterion_main!(rules);

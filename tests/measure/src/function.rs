@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::http::{self, Message};
@@ -20,8 +20,8 @@ use crate::http::{self, Message};
 const FUNCTION_CPU: usize = 0;
 /// Where all else runs.
 const OWN_CPU: usize = 1;
-/// Nothing here takes as long.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing here takes as long, not even under valgrind.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Puts this thread, and those that it starts from now on, on a CPU.
 fn pin(cpu: usize) -> io::Result<()> {
@@ -33,6 +33,14 @@ fn pin(cpu: usize) -> io::Result<()> {
 /// Leaves the functions' CPU to them.
 pub fn make_room() -> io::Result<()> {
     pin(OWN_CPU)
+}
+
+/// Uses all CPUs again.
+pub fn leave_room() -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(FUNCTION_CPU);
+    cpus.set(OWN_CPU);
+    Ok(sched_setaffinity(None, &cpus)?)
 }
 
 /// A request to the Runtime API, the connection that it came on, and when.
@@ -59,11 +67,10 @@ pub struct Answered {
 }
 
 impl Copy {
-    /// Starts the function; gives it and how long it took until its first poll.
-    pub fn start(binary: &Path, environment: &BTreeMap<String, String>) -> io::Result<(Self, Duration)> {
+    /// Starts the function by the command that runs it; gives it and how long it took until its first poll.
+    pub fn start(mut command: Command, environment: &BTreeMap<String, String>) -> io::Result<(Self, Duration)> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let (ask, asked) = mpsc::channel();
-        let mut command = Command::new(binary);
         command.env_clear().envs(environment).env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string());
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -143,6 +150,13 @@ impl Copy {
     /// Bytes that it logged so far.
     pub fn logged(&self) -> u64 {
         self.logged.load(Ordering::Relaxed)
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn end(mut self) -> io::Result<()> {
+        let own = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(own.ok_or(io::ErrorKind::NotFound)?, Signal::TERM)?;
+        self.child.wait().map(drop)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Starts and warm invocations of every function, each beside its floor.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use flate2::{Compression, write::DeflateEncoder};
@@ -11,14 +13,21 @@ use local::template::Template;
 use serde_json::json;
 
 use crate::function::{Answered, Copy};
-use crate::scenario::{Fallible, Hub};
+use crate::scenario::{Fallible, Hub, Units};
 use crate::tape::{Call, Tape};
+
+/// Answers, and makes no call.
+pub const HELLO: &str = "floor-hello";
+/// Makes the calls that it is given, and nothing else.
+pub const CALLS: &str = "floor-calls";
 
 /// Starts of each function and of the floor, in turns.
 const STARTS: usize = 20;
-/// Invocations of which the first are for warming up.
+/// Warm invocations, after those that warm it up.
 const INVOCATIONS: usize = 1_000;
-const WARM_UP: usize = 50;
+pub const WARM_UP: usize = 50;
+/// In so many rounds, in turns with the floor's.
+const ROUNDS: usize = 10;
 
 /// What was measured of one function.
 pub struct Figures {
@@ -29,8 +38,10 @@ pub struct Figures {
     /// Of the same number of starts of the floor.
     pub floor_start: Start,
     pub warm: Warm,
-    /// Of a function that makes the same calls; `None` where the floor doesn't know them.
+    /// Of a function that makes the same calls; `None` where it makes none, or the floor doesn't know them.
     pub floor_warm: Option<Warm>,
+    /// What one warm invocation takes of the table.
+    pub units: Units,
 }
 
 /// Medians of starts.
@@ -65,16 +76,30 @@ pub struct Bench<'a> {
     pub template: &'a Template,
     /// The folder of the binaries.
     pub binaries: &'a Path,
+    /// Events that were made so far: no two are the same.
+    events: Cell<usize>,
 }
 
-impl Bench<'_> {
+/// What answers a function's calls.
+#[derive(Clone, Copy)]
+pub enum Aws {
+    /// The tape.
+    Recorded,
+    /// The services.
+    Live,
+}
+
+impl<'a> Bench<'a> {
+    /// Nothing was measured yet.
+    pub fn new(hub: &'a Hub, tape: &'a Tape, template: &'a Template, binaries: &'a Path) -> Self {
+        Self { hub, tape, template, binaries, events: Cell::new(0) }
+    }
+
     /// Measures a function.
     pub fn measure(&self, function: &str) -> Fallible<Figures> {
-        let binary = self.binaries.join(function);
-        let image = fs::read(&binary).map_err(|error| format!("{}: {error}", binary.display()))?;
+        let image = self.image(function)?;
         let (start, floor_start) = self.starts(function)?;
-        let (warm, calls) = self.warm(function)?;
-        let floor_warm = self.floor(function, &calls)?;
+        let (warm, floor_warm) = self.warm(function)?;
         Ok(Figures {
             function: function.to_owned(),
             binary_bytes: image.len() as u64,
@@ -83,102 +108,149 @@ impl Bench<'_> {
             floor_start,
             warm,
             floor_warm,
+            units: self.units(function)?,
         })
     }
 
+    /// A binary's bytes.
+    pub fn image(&self, binary: &str) -> Fallible<Vec<u8>> {
+        let path = self.binary(binary);
+        Ok(fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?)
+    }
+
+    /// Where a binary is.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.binaries.join(name)
+    }
+
+    fn command(&self, binary: &str) -> Command {
+        Command::new(self.binary(binary))
+    }
+
     fn starts(&self, function: &str) -> Fallible<(Start, Start)> {
-        let (environment, event) = (self.environment(function)?, self.event(function, 1)?);
         let (mut own, mut floor) = (Vec::new(), Vec::new());
         for _ in 0..STARTS {
-            floor.push(self.start("floor-hello", &environment, &event)?);
-            own.push(self.start(function, &environment, &event)?);
+            floor.push(self.start(HELLO, function)?);
+            own.push(self.start(function, function)?);
         }
         Ok((median_start(&own), median_start(&floor)))
     }
 
-    fn start(&self, binary: &str, environment: &BTreeMap<String, String>, event: &[u8]) -> Fallible<Start> {
-        self.tape.calls();
-        self.tape.begin(&format!("{binary}, cold"));
-        let (mut copy, to_poll) = Copy::start(&self.binaries.join(binary), environment)?;
-        let answered = copy.invoke(event, 0)?;
-        check(binary, &answered)?;
+    /// Starts a binary in a function's place, and has it answer once.
+    fn start(&self, binary: &str, function: &str) -> Fallible<Start> {
+        let (mut copy, to_poll) = Copy::start(self.command(binary), &self.environment(function)?)?;
+        let answered = self.invoke(&mut copy, function, Aws::Recorded, true)?;
         let calls = self.tape.calls().len();
         Ok(Start { to_poll, to_answer: answered.since_start, resident: copy.resident()?, calls })
     }
 
-    fn warm(&self, function: &str) -> Fallible<(Warm, Vec<Call>)> {
-        let environment = self.environment(function)?;
-        let (mut copy, _) = Copy::start(&self.binaries.join(function), &environment)?;
-        self.tape.begin(&format!("{function}, cold"));
-        copy.invoke(&self.event(function, 1)?, 0)?;
-        let track = format!("{function}, warm");
-        self.invocations(&mut copy, function, function, &track)
+    /// Warm invocations of a function and, in turns, of the floor that makes its calls.
+    fn warm(&self, function: &str) -> Fallible<(Warm, Option<Warm>)> {
+        let mut own = Series::of(Copy::start(self.command(function), &self.environment(function)?)?.0);
+        self.invoke(&mut own.copy, function, Aws::Recorded, true)?;
+        self.warm_up(&mut own, function)?;
+        let calls = self.tape.calls();
+        // It ends where it doesn't know a call.
+        let floor = Copy::start(self.command(CALLS), &self.floor_of(function, &calls)?).ok();
+        let mut floor = floor.filter(|_| !calls.is_empty()).map(|(copy, _)| Series::of(copy));
+        if let Some(floor) = &mut floor {
+            self.warm_up(floor, function)?;
+        }
+        for _ in 0..ROUNDS {
+            self.round(&mut own, function)?;
+            if let Some(floor) = &mut floor {
+                self.round(floor, function)?;
+            }
+        }
+        Ok((own.warm(calls.len())?, floor.map(|floor| floor.warm(calls.len())).transpose()?))
     }
 
-    /// A function that makes the same calls.
-    fn floor(&self, function: &str, calls: &[Call]) -> Fallible<Option<Warm>> {
-        if calls.is_empty() {
-            return Ok(None);
+    fn warm_up(&self, series: &mut Series, function: &str) -> Fallible<()> {
+        for _ in 0..WARM_UP {
+            self.invoke(&mut series.copy, function, Aws::Recorded, false)?;
         }
+        series.logged = series.copy.logged();
+        Ok(())
+    }
+
+    fn round(&self, series: &mut Series, function: &str) -> Fallible<()> {
+        let before = series.copy.cpu()?;
+        for _ in 0..INVOCATIONS / ROUNDS {
+            series.took.push(self.invoke(&mut series.copy, function, Aws::Recorded, false)?.took);
+        }
+        series.cpu.push(series.copy.cpu()?.saturating_sub(before) / u32::try_from(INVOCATIONS / ROUNDS)?);
+        Ok(())
+    }
+
+    /// The calls until the first answer of a copy.
+    pub fn cold_calls(&self, function: &str) -> Fallible<Vec<Call>> {
+        self.calls_after(function, 1)
+    }
+
+    /// The calls of a warm invocation.
+    pub fn warm_calls(&self, function: &str) -> Fallible<Vec<Call>> {
+        self.calls_after(function, WARM_UP)
+    }
+
+    fn calls_after(&self, function: &str, invocations: usize) -> Fallible<Vec<Call>> {
+        let (mut copy, _) = Copy::start(self.command(function), &self.environment(function)?)?;
+        for n in 0..invocations {
+            self.invoke(&mut copy, function, Aws::Recorded, n == 0)?;
+        }
+        Ok(self.tape.calls())
+    }
+
+    /// The environment of the floor that makes these calls in a function's place.
+    pub fn floor_of(&self, function: &str, calls: &[Call]) -> Fallible<BTreeMap<String, String>> {
         let file = self.binaries.join("floor-calls.json");
         let calls: Vec<_> = calls.iter().map(|call| json!({"target": call.target, "body": call.body})).collect();
         fs::write(&file, serde_json::to_vec(&calls)?)?;
         let mut environment = self.environment(function)?;
         environment.insert("FLOOR_CALLS".into(), file.display().to_string());
-        // It ends where it doesn't know a call.
-        let Ok((mut copy, _)) = Copy::start(&self.binaries.join("floor-calls"), &environment) else { return Ok(None) };
-        let track = format!("{function}, warm");
-        Ok(Some(self.invocations(&mut copy, "floor-calls", function, &track)?.0))
+        Ok(environment)
     }
 
-    /// Gives the calls of the last invocation, too.
-    fn invocations(&self, copy: &mut Copy, name: &str, function: &str, track: &str) -> Fallible<(Warm, Vec<Call>)> {
-        let mut took = Vec::new();
-        let (mut cpu, mut logged) = (Duration::ZERO, 0);
-        let mut calls = Vec::new();
-        for n in 0..WARM_UP + INVOCATIONS {
-            if n == WARM_UP {
-                (cpu, logged) = (copy.cpu()?, copy.logged());
-            }
-            let event = self.event(function, 2 + n)?;
-            self.tape.calls();
-            self.tape.begin(track);
-            let answered = copy.invoke(&event, n + 1)?;
-            check(name, &answered)?;
-            calls = self.tape.calls();
-            if n >= WARM_UP {
-                took.push(answered.took);
-            }
+    /// What a warm invocation takes of the table.
+    pub fn units(&self, function: &str) -> Fallible<Units> {
+        let (mut copy, _) = Copy::start(self.command(function), &self.environment(function)?)?;
+        for _ in 0..2 {
+            self.invoke(&mut copy, function, Aws::Live, false)?;
         }
-        let invocations = u32::try_from(INVOCATIONS)?;
-        let cpu = copy.cpu()?.saturating_sub(cpu) / invocations;
-        let logged = (copy.logged() - logged) / u64::from(invocations);
-        Ok((Warm { round_trip: median(took), cpu, calls: calls.len(), logged }, calls))
+        self.hub.units();
+        self.invoke(&mut copy, function, Aws::Live, false)?;
+        Ok(self.hub.units())
     }
 
     /// What a copy takes up over many invocations.
     pub fn growth(&self, function: &str) -> Fallible<Growth> {
-        let environment = self.environment(function)?;
-        let (mut copy, _) = Copy::start(&self.binaries.join(function), &environment)?;
+        let (mut copy, _) = Copy::start(self.command(function), &self.environment(function)?)?;
         let mut looks = Vec::new();
         for n in 1..=LOOKS.into_iter().max().unwrap_or_default() {
-            let event = self.event(function, n)?;
-            self.tape.begin(&format!("{function}, {}", if n == 1 { "cold" } else { "warm" }));
-            check(function, &copy.invoke(&event, n)?)?;
+            self.invoke(&mut copy, function, Aws::Recorded, n == 1)?;
             if LOOKS.contains(&n) {
                 looks.push((n, copy.resident()?));
             }
         }
-        self.tape.calls();
         Ok(Growth(looks))
     }
 
-    fn event(&self, function: &str, n: usize) -> Fallible<Vec<u8>> {
-        Ok(serde_json::to_vec(&self.hub.event(function, n)?)?)
+    /// Hands a copy another event for a function.
+    pub fn invoke(&self, copy: &mut Copy, function: &str, aws: Aws, is_first: bool) -> Fallible<Answered> {
+        self.events.set(self.events.get() + 1);
+        let n = self.events.get();
+        let event = serde_json::to_vec(&self.hub.event(function, n)?)?;
+        let track = format!("{function}, {}", if is_first { "cold" } else { "warm" });
+        self.tape.begin(match aws {
+            Aws::Recorded => Some(&track),
+            Aws::Live => None,
+        });
+        let answered = copy.invoke(&event, n)?;
+        check(function, &answered)?;
+        Ok(answered)
     }
 
     /// What Lambda and the template give the function.
-    fn environment(&self, function: &str) -> Fallible<BTreeMap<String, String>> {
+    pub fn environment(&self, function: &str) -> Fallible<BTreeMap<String, String>> {
         let spec = self.template.function(function).ok_or("no such function in the template")?;
         let mut environment = spec.environment.clone();
         let lambda = [
@@ -198,6 +270,27 @@ impl Bench<'_> {
         ];
         environment.extend(lambda.map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok(environment)
+    }
+}
+
+/// Warm invocations of one copy.
+struct Series {
+    copy: Copy,
+    took: Vec<Duration>,
+    /// Of each invocation, by rounds.
+    cpu: Vec<Duration>,
+    /// Bytes when it was warm.
+    logged: u64,
+}
+
+impl Series {
+    fn of(copy: Copy) -> Self {
+        Self { copy, took: Vec::new(), cpu: Vec::new(), logged: 0 }
+    }
+
+    fn warm(self, calls: usize) -> Fallible<Warm> {
+        let logged = (self.copy.logged() - self.logged) / u64::try_from(INVOCATIONS)?;
+        Ok(Warm { round_trip: median(self.took), cpu: median(self.cpu), calls, logged })
     }
 }
 

@@ -1,5 +1,6 @@
 //! AWS as it answered once. The first time that a call is made it goes to the real (embedded) services; the same call in the same
-//! place of a later invocation gets the same answer at once, so that the services' own work isn't in what is measured.
+//! place of a later invocation gets the same answer at once, so that the services' own work isn't in what is measured. Where it
+//! doesn't matter, each call goes to them.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,8 +21,8 @@ pub struct Call {
 
 #[derive(Default)]
 struct State {
-    /// Which recording the answers come from.
-    track: String,
+    /// Which recording the answers come from; none: from the services.
+    track: Option<String>,
     /// How often each operation was called in this invocation.
     counts: HashMap<String, usize>,
     answers: HashMap<(String, String, usize), Message>,
@@ -56,14 +57,15 @@ impl Tape {
         &self.url
     }
 
-    /// An invocation begins, of a kind that makes the same calls each time.
-    pub fn begin(&self, track: &str) {
+    /// An invocation begins, of a kind that makes the same calls each time, or of none.
+    pub fn begin(&self, track: Option<&str>) {
         let mut state = lock(&self.state);
-        track.clone_into(&mut state.track);
+        state.track = track.map(str::to_owned);
         state.counts.clear();
+        state.calls.clear();
     }
 
-    /// The calls since the last look.
+    /// The calls since the invocation began, or since the last look.
     pub fn calls(&self) -> Vec<Call> {
         std::mem::take(&mut lock(&self.state).calls)
     }
@@ -82,14 +84,18 @@ fn serve(mut stream: TcpStream, upstream: u16, state: &Mutex<State>) -> io::Resu
             let mut state = lock(state);
             let count = state.counts.entry(target.clone()).or_default();
             *count += 1;
-            let place = (state.track.clone(), target.clone(), state.counts.get(&target).copied().unwrap_or_default());
+            let nth = *count;
+            let place = state.track.clone().map(|track| (track, target.clone(), nth));
             state.calls.push(Call { target, body: String::from_utf8_lossy(&request.body).into_owned() });
             place
         };
-        let known = lock(state).answers.get(&place).cloned();
+        let known = place.as_ref().and_then(|place| lock(state).answers.get(place).cloned());
         let answer = if let Some(answer) = known { answer } else { forward(&request, upstream, &mut behind)? };
         answer.write(&mut stream)?;
-        lock(state).answers.entry(place).or_insert(answer);
+        // A refusal, as at a minute's first count, is of that time alone.
+        if let Some(place) = place.filter(|_| answer.start().1 == "200") {
+            lock(state).answers.entry(place).or_insert(answer);
+        }
     }
     Ok(())
 }
