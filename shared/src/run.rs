@@ -126,7 +126,7 @@ fn start(send: fn(Reach, Clock) -> Sender) -> Result<Edge, Error> {
 }
 
 /// Begins the log: JSON where Lambda asks for it, as it does when deployed. Not by the runtime's own subscriber, whose filter
-/// of `RUST_LOG` is a twentieth of the binary.
+/// of `RUST_LOG` brings a regex engine into every binary.
 #[expect(clippy::disallowed_methods, reason = "the log begins before there is anything to be told of the environment")]
 fn init_log() {
     let var = |name: &str| std::env::var(name).ok();
