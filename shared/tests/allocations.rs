@@ -48,7 +48,7 @@ const SAMPLES: [&str; 4] = [
 ];
 
 #[test]
-fn no_rule_allocates_a_twentieth_more_than_before() {
+fn no_rule_allocates_more_than_before() {
     let samples = SAMPLES.map(Sample::read);
     let mut counted = Vec::new();
     let mut count = |name: String, work: &dyn Fn()| {
@@ -87,9 +87,9 @@ fn no_rule_allocates_a_twentieth_more_than_before() {
         }
     });
     let accepted: Vec<_> = ACCEPTED.map(|(name, count)| (name.to_owned(), count)).into();
-    let is_as_before = |((name, now), (accepted_name, most)): (&(String, u64), &(String, u64))| {
-        name == accepted_name && now * 20 <= most * 21
-    };
+    // One more is noticed: these counts are the same in every run.
+    let is_as_before =
+        |((name, now), (accepted_name, most)): (&(String, u64), &(String, u64))| name == accepted_name && now <= most;
     let is_good = counted.len() == accepted.len() && counted.iter().zip(&accepted).all(is_as_before);
     assert!(is_good, "allocations are now {counted:#?}");
 }
